@@ -1,0 +1,56 @@
+"""searchx: cross-modal semantic search over your own images and texts.
+
+The public names are loaded when they are first used, so that ``import searchx`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from indexer.pipeline import index_into as index
+    from searchx.encoder import Encoder, load_encoder
+    from searchx.errors import SearchxError
+    from searchx.records import Hit, Item, Location, Query, Report
+    from searchx.search import Library, open_library
+
+    open = open_library
+
+_PLACES = {
+    "Encoder": "searchx.encoder:Encoder",
+    "Hit": "searchx.records:Hit",
+    "Item": "searchx.records:Item",
+    "Library": "searchx.search:Library",
+    "Location": "searchx.records:Location",
+    "Query": "searchx.records:Query",
+    "Report": "searchx.records:Report",
+    "SearchxError": "searchx.errors:SearchxError",
+    "index": "indexer.pipeline:index_into",
+    "load_encoder": "searchx.encoder:load_encoder",
+    "open": "searchx.search:open_library",
+}
+
+__all__ = [
+    "Encoder",
+    "Hit",
+    "Item",
+    "Library",
+    "Location",
+    "Query",
+    "Report",
+    "SearchxError",
+    "index",
+    "load_encoder",
+    "open",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name where it lives (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'searchx' has no attribute {name!r}")
+    module, attribute = _PLACES[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,372 @@
+"""Images and texts to unit vectors in one space: the `Encoder` seam and open_clip behind it.
+
+torch, open_clip and transformers are imported inside the loader only, so that nothing that
+merely names a model pays for them.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+import numpy as np
+from PIL import Image
+
+from searchx.errors import ModelError
+from searchx.records import Pixels, Space, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+MINI = Path(__file__).parent / "models" / "mini"  # the embedded default
+DEFAULT_MODEL = "mini"
+
+Announce: TypeAlias = Callable[[str], None]  # told one line before a download
+
+
+class Encoder(Protocol):
+    """A contrastively trained dual encoder."""
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of what the image tower sees; decoding finer than that is wasted."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are best embedded in one call."""
+        ...
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """Resize and normalise one upright RGB picture. Safe to call from many threads."""
+        ...
+
+    def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed prepared pictures: n of them to (n, dim) unit rows, in order."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts: n of them to (n, dim) unit rows, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A model by purpose, for people who do not know model names."""
+
+    purpose: str
+    model: str
+    megabytes: int  # what is downloaded (or shipped)
+    licence: str
+    note: str
+
+
+PRESETS = (
+    Preset("embedded", "mini", 0, "Apache-2.0", "ships with searchx; English, everyday photos"),
+    Preset("fast", "ViT-B-32/laion2b_s34b_b79k", 605, "MIT", "English"),
+    Preset("balanced", "ViT-B-32-SigLIP2-256/webli", 1510, "Apache-2.0", "many languages"),
+    Preset("best", "ViT-gopt-16-SigLIP2-384/webli", 7480, "Apache-2.0", "many languages; a GPU"),
+    Preset("multilingual", "ViT-B-16-SigLIP2-256/webli", 1510, "Apache-2.0", "Chinese among them"),
+)
+
+
+def load_encoder(
+    name: str = DEFAULT_MODEL, device: str = "auto", announce: Announce | None = None
+) -> Encoder:
+    """Load a model by any of its usual names, or by the purpose of a preset.
+
+    Raises ModelError, in one line, when the name is unknown or the weights cannot be had.
+    `announce` is told, in one line, before anything is downloaded.
+    """
+    return OpenClipEncoder(canonical_name(name), device, announce)
+
+
+def canonical_name(name: str) -> str:
+    """Give the one stored form of a model's name.
+
+    Accepts ``ViT-B-32/laion2b_s34b_b79k``, the same with ``__``, ``::`` or ``:`` between the
+    two, an ``open_clip:`` in front, ``hf-hub:org/name``, ``local-dir:/path``, the path of a
+    model directory, or a preset's purpose.
+    """
+    name = name.strip().removeprefix("open_clip:")
+    by_purpose = {preset.purpose: preset.model for preset in PRESETS}
+    if name in by_purpose or name in by_purpose.values():
+        return by_purpose.get(name, name)
+    if name.startswith("hf-hub:"):
+        return name
+    if name.startswith("local-dir:") or _is_model_directory(name):
+        directory = os.path.expanduser(name.removeprefix("local-dir:"))  # noqa: PTH111 - as it is
+        return f"local-dir:{Path(directory).absolute()}"  # where there is no such user
+    parts = re.split(r"::|__|/|:", name)
+    if len(parts) == 2 and all(parts):
+        return "/".join(parts)
+    raise ModelError(
+        f'model "{name}" is not known; write ARCHITECTURE/WEIGHTS, hf-hub:ORG/NAME, '
+        'local-dir:PATH, or see "searchx models"'
+    )
+
+
+def _is_model_directory(name: str) -> bool:
+    try:
+        return Path(name, "open_clip_config.json").is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        return False
+
+
+class OpenClipEncoder:
+    """Any model that open_clip can load: https://github.com/mlfoundations/open_clip.
+
+    Preprocessing comes with the weights. Half precision is used on a GPU only. `announce` is
+    told, in one line, before anything is downloaded.
+    """
+
+    def __init__(self, name: str, device: str = "auto", announce: Announce | None = None) -> None:
+
+        self._device = choose_device(device)
+        self._model, self._transform, self._tokenize = load_open_clip(name, announce)
+        self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
+        config = self._model.visual.preprocess_cfg
+        digest = _digest(self._model.state_dict(), config)
+        self._model.eval().requires_grad_(False)
+        if hasattr(self._model.visual, "trunk"):
+            _make_fast(self._model.visual.trunk)
+        self._model.to(self._device)
+        self._dim = int(self._encode_texts(["a photo"]).shape[1])
+        self.space = Space(name, digest, self._dim)
+        self.image_size = _side(config["size"])
+        self.batch_size = 256 if self._device.type == "cuda" else 16
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """Resize and normalise one upright RGB picture to (3, side, side)."""
+        return cast(Pixels, self._transform(image).numpy())
+
+    def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed prepared pictures: n of them to (n, dim) unit rows, in order."""
+        import torch
+
+        if not pixels:
+            return np.empty((0, self._dim), np.float32)
+        batch = torch.from_numpy(np.stack(pixels))  # (n, 3, side, side)
+        with self._computing():
+            return _unit_rows(self._model.encode_image(batch.to(self._device)))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts: n of them to (n, dim) unit rows, in order; a text too long is cut."""
+        if not texts:
+            return np.empty((0, self._dim), np.float32)
+        starts = range(0, len(texts), 256)
+        return np.concatenate([self._encode_texts(texts[at : at + 256]) for at in starts])
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        writable = [
+            text.encode("utf-8", "replace").decode() for text in texts
+        ]  # no half characters
+        tokens = self._tokenize(writable)  # (n, context)
+        config = getattr(getattr(self._model, "text", None), "config", None)
+        if config is not None:
+            # A Hugging Face tower masks its padding: dropping what all share is exact, and fast.
+            used = int((tokens != config.pad_token_id).sum(dim=1).max())
+            tokens = tokens[:, :used]
+        with self._computing():
+            return _unit_rows(self._model.encode_text(tokens.to(self._device)))
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        import torch
+
+        on_gpu = self._device.type == "cuda"
+        half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
+        with (
+            self._lock,
+            torch.inference_mode(),
+            torch.autocast(self._device.type, half, enabled=on_gpu),
+        ):
+            yield
+
+
+def _make_fast(trunk: Any) -> None:
+    """Fold normalisation and parallel branches into single convolutions, where timm knows how.
+
+    Attention with a table of biases runs plainly: PyTorch's fused one takes a slow path for it.
+    """
+    from timm.utils.model import reparameterize_model
+
+    reparameterize_model(trunk, inplace=True)
+    for part in trunk.modules():
+        if hasattr(part, "attention_biases"):
+            part.fused_attn = False
+
+
+def choose_device(device: str) -> "torch.device":
+    """Turn auto, cpu, cuda or cuda:N into a device that is there; raises ModelError."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise ModelError(f'device "{device}" is not known; use auto, cpu or cuda')
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {device} was asked for, but torch sees no such GPU; use cpu")
+    return chosen
+
+
+def load_open_clip(name: str, announce: Announce | None = None) -> tuple[Any, Any, Any]:
+    """Give open_clip's model, its preprocessing for inference and its tokenizer."""
+    import open_clip
+
+    model_name, weights, options = _open_clip_arguments(name)
+    if repository := _hub_repository(name):
+        _announce_download(name, repository, announce or (lambda _: None))
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(
+            model_name,
+            pretrained=weights,
+            pretrained_text=False,
+            require_pretrained=True,
+            **options,
+        )
+        return model, transform, open_clip.get_tokenizer(model_name)
+    except Exception as error:  # open_clip, timm and the hub raise a dozen unrelated types
+        raise ModelError(
+            f'model "{name}" cannot be loaded ({_first_line(error)}); check the name and the '
+            "network, set HF_HOME to a cache that has it, or use local-dir:PATH of a copy"
+        ) from error
+
+
+def model_config(name: str) -> dict[str, Any]:
+    """Give open_clip's configuration of a model, as it stands in a model directory."""
+    import open_clip
+
+    model_name, _, options = _open_clip_arguments(name)
+    config = cast(dict[str, Any], open_clip.factory.get_model_config(model_name))
+    return config | ({"quick_gelu": True} if options.get("force_quick_gelu") else {})
+
+
+def _open_clip_arguments(name: str) -> tuple[str, str | None, dict[str, Any]]:
+    """Translate the stored form of a name to what open_clip takes."""
+    import open_clip
+
+    if name.startswith("hf-hub:"):
+        return name, None, {}
+    if name == DEFAULT_MODEL:
+        name = f"local-dir:{MINI}"
+    if name.startswith("local-dir:"):
+        return name, None, _local_options(Path(name.removeprefix("local-dir:")))
+    architecture, weights = name.split("/")
+    _check_known(architecture, weights)
+    # open_clip only warns when weights need another activation than their architecture names.
+    quick = open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu", False)
+    return architecture, weights, {"force_quick_gelu": bool(quick)}
+
+
+def _local_options(directory: Path) -> dict[str, Any]:
+    """Let a model directory bring the configuration of its Hugging Face text tower along.
+
+    open_clip looks such a configuration up on the hub by its name even for a local directory
+    (open_clip issues 580 and 968); a ``config.json`` beside the weights makes that needless.
+    """
+    path = directory / "open_clip_config.json"
+    try:
+        text = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{directory} is not an open_clip model directory ({_first_line(error)}); "
+            "it needs open_clip_config.json and the weights beside it"
+        ) from error
+    if "hf_model_name" not in text or not (directory / "config.json").is_file():
+        return {}
+    return {"text_cfg": text | {"hf_model_name": str(directory), "hf_model_pretrained": False}}
+
+
+def _check_known(architecture: str, weights: str) -> None:
+    import open_clip
+
+    known: Mapping[str, list[str]] = {}
+    for name, tag in open_clip.list_pretrained():
+        known = {**known, name: [*known.get(name, []), tag]}
+    if architecture not in known:
+        near = get_close_matches(architecture, known, 3) or ["see open_clip's list of models"]
+        raise ModelError(
+            f'architecture "{architecture}" is not one of open_clip\'s; near: {", ".join(near)}'
+        )
+    if weights not in known[architecture]:
+        tags = ", ".join(known[architecture])
+        raise ModelError(f'{architecture} has no weights "{weights}"; there are: {tags}')
+
+
+def _hub_repository(name: str) -> str | None:
+    """Name the hub repository that a model's weights come from, where they come from one."""
+    import open_clip
+
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
+    if "/" not in name or name.startswith("local-dir:"):
+        return None
+    hub = open_clip.get_pretrained_cfg(*name.split("/")).get("hf_hub", "")
+    return "/".join(hub.split("/")[:2]) or None
+
+
+def _announce_download(name: str, repository: str, announce: Announce) -> None:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import HfHubHTTPError
+
+    files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        return
+    ways_out = "set HF_HOME to a cache that has it, or use local-dir:PATH of a copy"
+    if HF_HUB_OFFLINE:
+        raise ModelError(
+            f'model "{name}" is not on this machine and HF_HUB_OFFLINE is set; unset it once, '
+            f"{ways_out}"
+        )
+    try:
+        found = HfApi().model_info(repository, files_metadata=True, timeout=10).siblings or []
+        size = max((one.size or 0 for one in found if one.rfilename in files), default=0)
+    except HfHubHTTPError:
+        size = 0  # the hub answers, so the download will tell what is wrong
+    except Exception as error:  # whatever the HTTP client of this version raises
+        raise ModelError(
+            f'model "{name}" is not on this machine and the hub cannot be reached '
+            f"({_first_line(error)}); go online once, {ways_out}"
+        ) from error
+    amount = f"{size / 1e6:,.0f} MB" if size else "of unknown size"
+    announce(f"{name} is not on this machine yet: downloading it from {repository} ({amount})")
+
+
+def _digest(weights: "Mapping[str, torch.Tensor]", preprocessing: Mapping[str, object]) -> str:
+    """Identify a space: the same only for the same weights and the same preprocessing."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(dict(preprocessing), sort_keys=True, default=str).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights[name].numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _unit_rows(rows: "torch.Tensor") -> Vectors:
+    rows = rows.float()  # (n, dim)
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return cast(Vectors, rows.cpu().numpy())
+
+
+def _side(size: int | Sequence[int]) -> int:
+    return size if isinstance(size, int) else max(size)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,300 @@
+"""Snapshots: immutable indexes over the vectors of one space and one kind. The only FAISS.
+
+A snapshot is a directory with the float16 matrix, the ids, a manifest and, above
+`EXACT_BELOW` vectors, a FAISS IVF-PQ index (Jégou et al., 2011) whose candidates are ranked
+again by their exact cosine. It is derived from the catalog and can be deleted at any time.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+
+from searchx.errors import BadInput, LibraryFull
+from searchx.records import Ids, Kind, Vectors
+
+if TYPE_CHECKING:
+    import faiss
+
+EXACT_BELOW = 50_000  # vectors; a scan of so many takes some 20 ms on one core
+_CANDIDATES = 20  # ranked again for each hit asked for; PQ alone caps recall@1 near 0.8
+_LEAST_CANDIDATES = 256
+_SCAN_ROWS = 16_384  # rows converted to float32 at a time
+_SCAN_QUERIES = 512  # compared with them at a time
+_NO_ID = -1
+
+Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim)
+Found: TypeAlias = tuple[
+    np.ndarray[Any, np.dtype[np.int64]],  # (q, k) ids, best first; -1 where there is none
+    np.ndarray[Any, np.dtype[np.float32]],  # (q, k) exact cosines; -inf where there is none
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which catalog a snapshot was read from, and how far that had come (catalog.Version)."""
+
+    library: str  # identity of the catalog
+    space: str  # digest of the space
+    added: int  # number of the newest appearance in it
+    removed: int  # number of the newest removal it knows of
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot holds."""
+
+    kind: Kind
+    origin: Origin
+    count: int
+    dim: int
+    factory: str  # FAISS factory string, or "exact"
+    nprobe: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A loaded snapshot. Nothing in it changes when it is searched."""
+
+    directory: Path
+    manifest: Manifest
+    ids: Ids  # (n,) ascending
+    matrix: Halves  # (n, dim), memory-mapped
+    index: "faiss.Index | None"
+
+    def search(self, queries: Vectors, k: int, excluded: Ids) -> Found:
+        """Find the k nearest of every query row, without the `excluded` ids.
+
+        Gives min(k, what there is) of them for every query.
+        """
+        check_width(queries, self.manifest.dim)
+        if self.index is not None:
+            ids, scores = self._search_index(queries, k, excluded)
+            alive = len(self.ids) - _count_held(self.ids, excluded)
+            if (ids[:, min(k, alive) - 1] != _NO_ID).all():
+                return ids, scores
+        return search_exactly(self.ids, self.matrix, queries, k, excluded)
+
+    def _search_index(self, queries: Vectors, k: int, excluded: Ids) -> Found:
+        import faiss
+
+        depth = min(max(_LEAST_CANDIDATES, k * _CANDIDATES), len(self.ids))
+        selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded)) if len(excluded) else None
+        settings = cast(Any, faiss.SearchParametersIVF)(nprobe=self.manifest.nprobe, sel=selector)
+        assert self.index is not None
+        _, candidates = self.index.search(queries, depth, params=settings)  # (q, depth)
+        ids = np.full((len(queries), k), _NO_ID, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for row, (query, found) in enumerate(zip(queries, candidates, strict=True)):
+            real = found[found != _NO_ID]
+            places = np.searchsorted(self.ids, real)
+            cosines = self.matrix[places].astype(np.float32) @ query  # (candidates,)
+            best = _best(cosines, k, real)
+            ids[row, : len(best)], scores[row, : len(best)] = real[best], cosines[best]
+        return ids, scores
+
+
+def _count_held(ids: Ids, excluded: Ids) -> int:
+    """Count the excluded ids that are among `ids`, which ascend; without sorting all of those."""
+    if not len(ids) or not len(excluded):
+        return 0
+    excluded = np.unique(excluded)
+    places = np.minimum(np.searchsorted(ids, excluded), len(ids) - 1)
+    return int((ids[places] == excluded).sum())
+
+
+def search_exactly(ids: Ids, matrix: Halves, queries: Vectors, k: int, excluded: Ids) -> Found:
+    """Compare every query row with every vector; the same answer as `Snapshot.search`."""
+    if len(queries) > _SCAN_QUERIES:  # so that many queries need no more memory than some
+        blocks = range(0, len(queries), _SCAN_QUERIES)
+        parts = [
+            search_exactly(ids, matrix, queries[at : at + _SCAN_QUERIES], k, excluded)
+            for at in blocks
+        ]
+        return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+    found_ids = np.full((len(queries), k), _NO_ID, np.int64)
+    found_scores = np.full((len(queries), k), -np.inf, np.float32)
+    for start in range(0, len(ids), _SCAN_ROWS):
+        block_ids = ids[start : start + _SCAN_ROWS]
+        cosines = queries @ matrix[start : start + _SCAN_ROWS].astype(np.float32).T  # (q, rows)
+        kept = ~np.isin(block_ids, excluded)
+        block = (np.broadcast_to(block_ids[kept], (len(queries), kept.sum())), cosines[:, kept])
+        found_ids, found_scores = merge((found_ids, found_scores), block, k)
+    return found_ids, found_scores
+
+
+def merge(one: Found, other: Found, k: int) -> Found:
+    """Merge two results of the same queries into the k best of both; ties by ascending id."""
+    ids = np.concatenate([one[0], other[0]], axis=1)  # (q, a + b)
+    scores = np.concatenate([one[1], other[1]], axis=1)
+    if not len(ids):
+        return ids[:, :k], scores[:, :k]
+    order = np.stack([_best(row, k, tie) for row, tie in zip(scores, ids, strict=True)])
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _best(
+    scores: np.ndarray[Any, np.dtype[np.float32]], k: int, ids: Ids
+) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Give the places of the k highest scores, best first; ties by ascending id."""
+    if len(scores) > 4 * k:
+        # Ties at the border are decided below, so all that reach the k-th score stay in.
+        border = np.partition(scores, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores >= border)
+    else:
+        places = np.arange(len(scores))
+    order = np.lexsort((ids[places], -scores[places]))
+    return places[order[:k]]
+
+
+def check_width(queries: Vectors, dim: int) -> None:
+    """Refuse queries of another width; FAISS would answer with an empty AssertionError."""
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise BadInput(f"queries have shape {queries.shape}, the index needs (n, {dim})")
+    if not np.isfinite(queries).all():
+        raise BadInput("queries hold a value that is not a finite number")
+
+
+def build(
+    directory: Path,
+    ids: Ids,
+    vectors: Halves,
+    kind: Kind,
+    origin: Origin,
+    exact_below: int = EXACT_BELOW,
+) -> Snapshot:
+    """Build the next snapshot under `directory` and swap it in; readers never see half of it.
+
+    One at a time: the caller holds the library (`Catalog.indexing`). Below `exact_below`
+    vectors there is no FAISS index in it; an index needs 256 vectors. Raises LibraryFull.
+    """
+    order = np.argsort(ids)
+    ids, vectors = ids[order], vectors[order]
+    index, nprobe, factory = _index(ids, vectors) if len(ids) >= exact_below else (None, 0, "exact")
+    manifest = Manifest(kind, origin, len(ids), vectors.shape[1], factory, nprobe)
+    for interrupted in directory.glob(f".{kind}-*.new"):
+        shutil.rmtree(interrupted, ignore_errors=True)
+    generations = [_generation(one) for one in places(directory, kind)]
+    place = directory / f"{kind}-{max(generations, default=0) + 1:08d}"
+    beside = directory / f".{place.name}.{os.getpid()}.new"
+    try:
+        _write(beside, manifest, ids, vectors, index)
+        beside.replace(place)
+        _sync(directory)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise LibraryFull(
+            f"{directory} cannot be written ({error.strerror or error}); the items are safe, free "
+            "some space and run the same command again"
+        ) from error
+    for old in places(directory, kind):
+        if old != place:
+            shutil.rmtree(old, ignore_errors=True)  # readers keep what they have mapped
+    return load(place)
+
+
+def newest(directory: Path, kind: Kind) -> Path | None:
+    """Give the place of the newest snapshot of a kind."""
+    return max(places(directory, kind), key=_generation, default=None)
+
+
+def places(directory: Path, kind: Kind) -> list[Path]:
+    """Give the places of all snapshots of a kind, also of those that were left behind."""
+    found = directory.glob(f"{kind}-*")
+    return [one for one in found if one.name.removeprefix(f"{kind}-").isdecimal()]
+
+
+def drop(place: Path) -> None:
+    """Remove a snapshot; raises LibraryFull where that is not possible."""
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        raise LibraryFull(
+            f"{place} cannot be removed ({error.strerror or error}); it is out of date, remove it "
+            "by hand and run the same command again"
+        ) from error
+
+
+def load(place: Path) -> Snapshot:
+    """Load a snapshot; raises OSError or ValueError where it is not whole."""
+    manifest = read_manifest(place)
+    ids = np.load(place / "ids.npy")
+    matrix = np.load(place / "matrix.npy", mmap_mode="r") if len(ids) else _empty(manifest.dim)
+    if matrix.shape != (manifest.count, manifest.dim) or len(ids) != manifest.count:
+        raise ValueError(f"{place} holds {matrix.shape} vectors and {len(ids)} ids")
+    index = None
+    if manifest.factory != "exact":
+        import faiss
+
+        try:
+            index = faiss.read_index(str(place / "index.faiss"), faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:
+            raise ValueError(f"{place} holds no readable index: {error}") from error
+    return Snapshot(place, manifest, ids, matrix, index)
+
+
+def read_manifest(place: Path) -> Manifest:
+    """Read what a snapshot holds; raises OSError, ValueError or TypeError where it is broken."""
+    found = dict(json.loads((place / "manifest.json").read_text(encoding="utf-8")))
+    return Manifest(**{**found, "origin": Origin(**found.pop("origin", {}))})
+
+
+def _index(ids: Ids, vectors: Halves) -> "tuple[faiss.Index, int, str]":
+    """Train and fill an IVF-PQ index; gives it with its nprobe and factory string."""
+    import faiss
+
+    count, dim = vectors.shape
+    lists = 1 << round(np.log2(4 * np.sqrt(count)))
+    codes = next(size for size in (8, 4, 2, 1) if dim % size == 0)
+    factory = f"IVF{lists},PQ{dim // codes}"
+    index: Any = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # no noise on stderr
+    index.do_polysemous_training = False  # minutes for a filter that no search here uses
+    sample = np.random.default_rng(0).choice(count, min(count, 64 * lists), replace=False)
+    index.train(vectors[np.sort(sample)].astype(np.float32))
+    for start in range(0, count, _SCAN_ROWS):
+        block = slice(start, start + _SCAN_ROWS)
+        index.add_with_ids(vectors[block].astype(np.float32), ids[block])
+    return index, max(16, lists // 16), factory
+
+
+def _write(
+    place: Path, manifest: Manifest, ids: Ids, vectors: Halves, index: "faiss.Index | None"
+) -> None:
+    place.mkdir(parents=True)
+    np.save(place / "ids.npy", ids)
+    np.save(place / "matrix.npy", vectors)
+    if index is not None:
+        import faiss
+
+        try:
+            faiss.write_index(index, str(place / "index.faiss"))
+        except RuntimeError as error:  # FAISS knows no errno
+            raise OSError(28, f"index not written: {error}") from error
+    (place / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
+    for file in place.iterdir():
+        _sync(file)
+    _sync(place)
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file, or the names in a directory, survive a power failure."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no handle for this
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _generation(place: Path) -> int:
+    return int(place.name.rpartition("-")[2])
+
+
+def _empty(dim: int) -> Halves:
+    return cast(Halves, np.empty((0, dim), np.float16))

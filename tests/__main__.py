@@ -1,0 +1,32 @@
+"""The one test command: ``python -m tests``. Style, format, types, then the tests.
+
+Stops at the first that fails, with its exit code. What follows the command goes to pytest:
+``python -m tests -k catalog``.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = (
+    ("style", ("ruff", "check")),
+    ("format", ("ruff", "format", "--check")),
+    ("types", ("mypy",)),
+    ("tests", ("pytest",)),
+)
+
+
+def main(arguments: list[str]) -> int:
+    for title, (tool, *options) in STEPS:
+        given = arguments if tool == "pytest" else []
+        print(f"== {title}: {' '.join((tool, *options, *given))}", flush=True)
+        code = subprocess.run([sys.executable, "-m", tool, *options, *given], cwd=ROOT).returncode
+        if code:
+            print(f"== {title}: failed", file=sys.stderr, flush=True)
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

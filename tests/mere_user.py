@@ -1,0 +1,47 @@
+"""Run a test's function as somebody whom permissions bind, also where the tests run as root."""
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from indexer.pipeline import index
+from searchx.catalog import Catalog
+from tests.colour import ColourEncoder, paint
+
+NOBODY = 65534
+
+
+def as_mere_user(target: Callable[[str], None], folder: Path) -> int | None:
+    """Call `target` with the folder in a new process; gives its exit code, 0 if nothing failed.
+
+    As root, whom no permission stops, the process and all in the folder become another user's.
+    """
+    process = multiprocessing.get_context("spawn").Process(
+        target=_bound, args=(target, str(folder))
+    )
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def _bound(target: Callable[[str], None], folder: str) -> None:
+    if os.geteuid() == 0:
+        _load_everything()
+        for place, _, names in os.walk(folder):
+            for path in (place, *(os.path.join(place, name) for name in names)):  # noqa: PTH118
+                os.chown(path, NOBODY, NOBODY)
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    target(folder)
+
+
+def _load_everything() -> None:
+    """Import what is imported late: a mere user may not be able to read where it stands."""
+    with tempfile.TemporaryDirectory() as place:
+        picture = paint(Path(place) / "a.png", "red")
+        with closing(Catalog.open(Path(place) / "library", create=True)) as catalog:
+            index([picture], catalog, ColourEncoder())

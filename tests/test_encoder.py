@@ -1,0 +1,137 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from searchx.encoder import PRESETS, Encoder, canonical_name, load_encoder
+from searchx.errors import ModelError
+from tests.tiny_model import save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def tiny(directory: Path) -> Encoder:
+    return load_encoder(str(directory), "cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ViT-B-32/laion2b_s34b_b79k",
+        "ViT-B-32__laion2b_s34b_b79k",
+        "ViT-B-32::laion2b_s34b_b79k",
+        "ViT-B-32:laion2b_s34b_b79k",
+        "open_clip:ViT-B-32/laion2b_s34b_b79k",
+        "  ViT-B-32/laion2b_s34b_b79k\n",
+        "fast",
+    ],
+)
+def test_every_usual_way_to_write_a_name_is_one_name(name: str) -> None:
+    assert canonical_name(name) == "ViT-B-32/laion2b_s34b_b79k"
+
+
+def test_the_stored_form_of_a_name_is_its_own_stored_form(directory: Path) -> None:
+    names = [preset.model for preset in PRESETS] + ["hf-hub:org/name", str(directory)]
+    for name in names:
+        assert canonical_name(canonical_name(name)) == canonical_name(name)
+    for preset in PRESETS:
+        assert canonical_name(preset.purpose) == preset.model
+
+
+def test_a_model_directory_is_named_by_its_whole_path(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory.parent)
+    assert canonical_name("tiny") == f"local-dir:{directory}"
+    assert canonical_name("local-dir:tiny") == f"local-dir:{directory}"
+    assert canonical_name(f"local-dir:{directory}") == f"local-dir:{directory}"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "/", "a/", "/b", "a/b/c", "nothing", "a::b::c"])
+def test_a_name_that_is_none_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match="is not known; write ARCHITECTURE/WEIGHTS") as caught:
+        canonical_name(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_architecture_is_answered_with_near_ones() -> None:
+    with pytest.raises(ModelError, match=r'"VIT-B32" is not one .* near: ViT-B-32'):
+        load_encoder("VIT-B32/openai", "cpu")
+
+
+def test_unknown_weights_are_answered_with_those_there_are() -> None:
+    with pytest.raises(ModelError, match=r'ViT-B-32 has no weights "laion3b"; there are: openai'):
+        load_encoder("ViT-B-32/laion3b", "cpu")
+
+
+def test_a_directory_that_holds_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="it needs open_clip_config") as caught:
+        load_encoder(f"local-dir:{tmp_path}", "cpu")
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_cannot_be_read_are_named(directory: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(directory, tmp_path / "broken")
+    (place / "open_clip_model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load_encoder(str(place), "cpu")
+    assert str(place) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_device_is_refused(directory: Path) -> None:
+    with pytest.raises(ModelError, match='device "tpu" is not known; use auto, cpu or cuda'):
+        load_encoder(str(directory), "tpu")
+
+
+def test_vectors_are_unit_rows_in_order(tiny: Encoder) -> None:
+    random = np.random.default_rng(0)
+    pictures = [Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(5)]
+    pixels = [tiny.prepare(picture) for picture in pictures]
+    assert tiny.image_size == 32
+    assert pixels[0].shape == (3, 32, 32)
+    together = tiny.embed_images(pixels)
+    assert together.dtype == np.float32
+    assert together.shape == (5, tiny.space.dim) == (5, 16)
+    alone = np.concatenate([tiny.embed_images([one]) for one in pixels])
+    assert np.allclose(together, alone, atol=1e-5)
+    texts = [f"picture number {number}" for number in range(300)]
+    rows = tiny.embed_texts(texts)
+    assert np.allclose(rows[[0, 299]], tiny.embed_texts([texts[0], texts[299]]), atol=1e-5)
+    for vectors in (together, rows):
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert tiny.embed_images([]).shape == tiny.embed_texts([]).shape == (0, 16)
+
+
+def test_the_same_weights_are_the_same_space_wherever_they_lie(
+    directory: Path, tiny: Encoder, tmp_path: Path
+) -> None:
+    place = shutil.copytree(directory, tmp_path / "copy")
+    copy = load_encoder(str(place), "cpu")
+    assert copy.space.digest == tiny.space.digest
+    assert tiny.space.name == f"local-dir:{directory}"
+
+
+def test_other_weights_are_another_space(tiny: Encoder, tmp_path: Path) -> None:
+    other = load_encoder(save_tiny_model(tmp_path / "other", seed=1), "cpu")
+    assert other.space.digest != tiny.space.digest
+
+
+def test_another_preprocessing_is_another_space(
+    directory: Path, tiny: Encoder, tmp_path: Path
+) -> None:
+    place = shutil.copytree(directory, tmp_path / "other")
+    config = json.loads((place / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["mean"] = [0.4, 0.5, 0.5]
+    (place / "open_clip_config.json").write_text(json.dumps(config))
+    assert load_encoder(str(place), "cpu").space.digest != tiny.space.digest
