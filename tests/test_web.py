@@ -1,0 +1,581 @@
+"""The server over a small real library: answers, limits, and what it must not give away."""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import HTTPException
+from fastapi.testclient import TestClient
+from PIL import Image
+from starlette.types import Message
+
+from indexer.pipeline import index
+from searchx.catalog import Catalog
+from searchx.images import open_image
+from searchx.records import Query
+from searchx.search import Library
+from tests.colour import ColourEncoder, paint
+from web import pictures
+from web.api import Answer, HitShape, ItemShape
+from web.app import create_app
+from web.guard import COOKIE, MAX_UPLOAD, host_name, same, session_of
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&.png"
+HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for colour in ("red", "green", "blue", "yellow"):
+        paint(folder / f"{colour}.png", colour, (640, 480))
+    paint(folder / HOSTILE, "orange")
+    (folder / "notes.txt").write_text("<script>alert(1)</script> The red bus.")
+    (folder / "sea.txt").write_text("A blue sea.")
+    return folder
+
+
+def library_of(folder: Path, place: Path) -> Library:
+    catalog = Catalog.open(place, create=True)
+    index([folder], catalog, ColourEncoder())
+    catalog.close()
+    return Library.open(place, encoder=ColourEncoder())
+
+
+@pytest.fixture
+def library(photos: Path, tmp_path: Path) -> Iterator[Library]:
+    with library_of(photos, tmp_path / "library") as library:
+        yield library
+
+
+@pytest.fixture
+def client(library: Library) -> Iterator[TestClient]:
+    with TestClient(create_app(library), base_url="http://localhost") as client:
+        yield client
+
+
+def picture_of(colour: str, format: str = "PNG") -> bytes:
+    packed = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(packed, format)
+    return packed.getvalue()
+
+
+def id_of(library: Library, name: str) -> int:
+    hits = library.search("red", 50) + library.search("red", 50, "text")
+    return next(hit.id for hit in hits if Path(hit.path).name == name)
+
+
+# the JSON routes
+
+
+@pytest.mark.parametrize("to", ["image", "text"])
+def test_search_gives_what_the_library_gives(client: TestClient, library: Library, to: str) -> None:
+    answer = client.get("/api/search", params={"q": "red", "k": 3, "to": to}).json()
+    expected = library.search("red", 3, "text" if to == "text" else "image")
+    assert answer["hits"] == [hit.as_dict() for hit in expected]
+    assert answer["query"] == {"text": "red", "image": None, "like": None, "to": to, "k": 3}
+
+
+def test_the_documented_shapes_are_those_of_the_records(client: TestClient) -> None:
+    answer = client.get("/api/search", params={"q": "red"}).json()
+    Answer.model_validate(answer)
+    texts = client.get("/api/search", params={"q": "red", "to": "text"}).json()
+    fields = set(answer["hits"][0]) | set(texts["hits"][0])
+    assert fields == set(HitShape.model_fields)
+    assert fields - {"score"} == set(ItemShape.model_fields)
+
+
+def test_more_like_an_item(client: TestClient, library: Library) -> None:
+    red = id_of(library, "red.png")
+    hits = client.get("/api/search", params={"like": red, "k": 2}).json()["hits"]
+    assert hits == [hit.as_dict() for hit in library.search(Query(like=red), 2)]
+    assert red not in [hit["id"] for hit in hits]
+
+
+def test_search_by_picture_and_words(client: TestClient, library: Library) -> None:
+    files = {"image": ("mine.png", picture_of("blue"), "image/png")}
+    answer = client.post("/api/search", files=files, data={"k": "1"}).json()
+    assert Path(answer["hits"][0]["path"]).name == "blue.png"
+    assert answer["query"]["image"] == "mine.png"
+    both = client.post("/api/search", files=files, data={"q": "red", "k": "3"}).json()
+    expected = library.search(Query(text="red", image=picture_of("blue")), 3)
+    assert [hit["id"] for hit in both["hits"]] == [hit.id for hit in expected]
+
+
+def test_an_item_is_given_without_a_score(client: TestClient, library: Library) -> None:
+    red = id_of(library, "red.png")
+    item = client.get(f"/api/items/{red}").json()
+    assert (item["width"], item["height"]) == (640, 480)
+    assert "score" not in item
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "says"),
+    [
+        ("/api/search", 400, "nothing to search for"),
+        ("/api/search?q=%20", 400, "nothing to search for"),
+        ("/api/search?q=red&k=0", 422, "k: "),
+        ("/api/search?q=red&k=201", 422, "k: "),
+        ("/api/search?q=red&to=sound", 422, "to: "),
+        ("/api/search?like=99999", 400, "99999"),
+        ("/api/search?like=99999999999999999999999", 422, "like: "),
+        ("/api/search?q=" + "x" * 2001, 422, "q: "),
+        ("/api/items/99999", 404, "99999"),
+        ("/api/items/0", 422, "id: "),
+        ("/api/nothing", 404, "/api/nothing"),
+    ],
+)
+def test_problems_of_the_api_are_one_line(
+    client: TestClient, address: str, status: int, says: str
+) -> None:
+    answer = client.get(address)
+    problem = answer.json()
+    assert answer.status_code == problem["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert says in problem["detail"]
+    assert "\n" not in problem["detail"]
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", picture_of("red")[:40]])
+def test_an_unreadable_picture_is_explained(client: TestClient, content: bytes) -> None:
+    files = {"image": ("broken.png", content, "image/png")}
+    assert client.post("/api/search", files=files).status_code == 422
+    answer = client.post("/", files=files)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+
+
+def test_large_uploads_are_refused(client: TestClient) -> None:
+    files = {"image": ("large.png", b"\0" * (MAX_UPLOAD + 1), "image/png")}
+    answer = client.post("/api/search", files=files)
+    assert answer.status_code == 413
+    assert "32 MiB" in answer.json()["detail"]
+
+
+def test_large_uploads_of_undeclared_size_are_refused(client: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        for _ in range(MAX_UPLOAD // 2**20 + 1):
+            yield b"\0" * 2**20
+
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/api/search", content=body(), headers=kind).status_code == 413
+
+
+def test_health(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_health_is_told_while_every_thread_is_at_work(client: TestClient) -> None:
+    portal = client.portal
+    assert portal is not None
+    limiter = portal.call(current_default_thread_limiter)
+
+    def take_all() -> None:
+        limiter.total_tokens = 1
+        limiter.acquire_on_behalf_of_nowait("test")
+
+    portal.call(take_all)
+    with ThreadPoolExecutor(2) as pool:
+        ready = pool.submit(client.get, "/readyz")
+        health = pool.submit(client.get, "/healthz")
+        try:
+            assert health.result(20).status_code == 200
+            assert not ready.done()
+        finally:
+            portal.call(limiter.release_on_behalf_of, "test")
+
+
+@contextmanager
+def every_decoder_at_work() -> Iterator[None]:
+    with ExitStack() as taken:
+        while pictures.DECODING.acquire(blocking=False):
+            taken.callback(pictures.DECODING.release)
+        yield
+
+
+def test_a_query_picture_waits_for_its_turn_to_be_decoded(client: TestClient) -> None:
+    files = {"image": ("mine.png", picture_of("blue"), "image/png")}
+    with ThreadPoolExecutor(1) as pool:
+        with every_decoder_at_work():
+            asked = pool.submit(client.post, "/api/search", files=files)
+            assert client.get("/api/search?q=red").status_code == 200  # words need no decoder
+            with pytest.raises(TimeoutError):
+                asked.result(1)
+        assert asked.result(30).status_code == 200
+
+
+# the pages
+
+
+def test_the_start_page_counts_what_is_there(client: TestClient) -> None:
+    page = client.get("/").text
+    assert "5 images and 2 texts" in page
+    assert 'name="q"' in page
+
+
+def test_results_are_a_page(client: TestClient, library: Library) -> None:
+    page = client.get("/", params={"q": "red"}).text
+    best = library.search("red", 1)[0]
+    assert page.index(f"/items/{best.id}/thumbnail") > 0
+    assert f"{best.score:.3f}" in page
+    assert f"/?like={best.id}" in page
+
+
+def test_hostile_names_and_passages_do_not_become_markup(
+    client: TestClient, library: Library
+) -> None:
+    addresses = ["/?q=orange", "/?q=red&to=text", f"/items/{id_of(library, HOSTILE)}"]
+    addresses += [f"/items/{id_of(library, 'notes.txt')}", "/?q=<script>alert(1)</script>"]
+    for address in addresses:
+        page = client.get(address).text
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+        assert "alert(1)" in page
+
+
+def test_a_picture_in_a_form_leads_to_an_address_that_can_be_reloaded(client: TestClient) -> None:
+    files = {"image": ("mine.png", picture_of("blue"), "image/png")}
+    answer = client.post("/", files=files, follow_redirects=False)
+    assert answer.status_code == 303
+    address = answer.headers["location"]
+    assert "blue.png" in client.get(address).text
+    name = address.partition("picture=")[2]
+    preview = client.get(f"/pictures/{name}").content
+    assert open_image(preview).size == (32, 32)
+    assert client.get("/?picture=forgotten").status_code == 410
+
+
+def test_a_form_without_a_picture_is_a_search_by_words(client: TestClient) -> None:
+    answer = client.post("/", data={"q": "a b&c", "to": "text"}, follow_redirects=False)
+    assert answer.headers["location"] == "/?q=a+b%26c&to=text"
+    empty = {"image": ("", b"", "application/octet-stream")}
+    answer = client.post("/", files=empty, data={"q": "red"}, follow_redirects=False)
+    assert answer.headers["location"] == "/?q=red"
+
+
+def test_query_pictures_are_kept_within_a_bound() -> None:
+    first, second = picture_of("red"), picture_of("blue", "BMP")
+    uploads = pictures.Uploads(limit=len(second))
+    names = [uploads.add(first), uploads.add(second)]
+    assert uploads.get(names[1]).content == second
+    with pytest.raises(HTTPException, match="choose it again"):
+        uploads.get(names[0])
+
+
+def test_show_more_doubles_up_to_the_limit(client: TestClient) -> None:
+    assert "k=4" in client.get("/?q=red&k=2").text
+    assert "Show more" not in client.get("/?q=red&k=50").text
+
+
+def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with library_of(tmp_path / "none", tmp_path / "library") as library:
+        client = TestClient(create_app(library))
+        assert "searchx index" in client.get("/").text
+        assert "searchx index" in client.get("/?q=red").text
+
+
+def test_a_library_that_nothing_was_indexed_into_says_what_to_do(tmp_path: Path) -> None:
+    Catalog.open(tmp_path, create=True).close()
+    with Library.open(tmp_path, encoder=ColourEncoder()) as library:
+        client = TestClient(create_app(library))
+        assert "searchx index" in client.get("/?q=red").text
+        answer = client.get("/api/search?q=red")
+        assert answer.status_code == 503
+        assert "searchx index" in answer.json()["detail"]
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+
+
+def test_a_library_without_texts_says_so(tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "red.png", "red")
+    with library_of(tmp_path / "photos", tmp_path / "library") as library:
+        page = TestClient(create_app(library)).get("/?q=red&to=text").text
+        assert "No texts in this library" in page
+
+
+def test_unknown_pages_are_pages(client: TestClient) -> None:
+    answer = client.get("/nothing")
+    assert answer.status_code == 404
+    assert "there is nothing at /nothing" in answer.text
+
+
+def test_every_route_of_the_api_is_in_its_documentation(client: TestClient) -> None:
+    page = client.get("/docs").text
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/api/search", "/api/items/{id}", "/items/{id}/file", "/readyz"} <= set(paths)
+    assert all(f"<code>{path}</code>" in page for path in paths)
+
+
+def test_pages_name_nothing_on_other_servers(client: TestClient, library: Library) -> None:
+    addresses = ["/", "/?q=red", "/?q=red&to=text", "/docs", "/login", "/nothing", "/items/1"]
+    for address in [*addresses, "/static/searchx.css", "/static/searchx.js"]:
+        page = client.get(address).text
+        assert "http://" not in page
+        assert "https://" not in page
+        assert "style=" not in page
+
+
+# pictures and files
+
+
+def test_a_thumbnail_is_small_kept_and_revalidated(client: TestClient, library: Library) -> None:
+    red = library.item(id_of(library, "red.png"))
+    answer = client.get(f"/items/{red.id}/thumbnail")
+    assert answer.headers["content-type"] == "image/webp"
+    assert open_image(answer.content).size == (480, 360)
+    kept = [one for one in (library.directory / "thumbnails").rglob("*") if one.is_file()]
+    assert [one.read_bytes() for one in kept] == [answer.content]
+    tag = {"if-none-match": answer.headers["etag"]}
+    assert client.get(f"/items/{red.id}/thumbnail", headers=tag).status_code == 304
+
+
+def test_a_damaged_kept_thumbnail_is_made_again(client: TestClient, library: Library) -> None:
+    red = id_of(library, "red.png")
+    good = client.get(f"/items/{red}/thumbnail").content
+    kept = next((library.directory / "thumbnails").rglob("*.webp"))
+    kept.write_bytes(good[:-5])
+    assert client.get(f"/items/{red}/thumbnail").content == good
+    assert kept.read_bytes() == good
+
+
+def test_thumbnails_are_given_where_they_cannot_be_kept(
+    client: TestClient, library: Library
+) -> None:
+    (library.directory / "thumbnails").write_text("in the way")
+    answer = client.get(f"/items/{id_of(library, 'red.png')}/thumbnail")
+    assert open_image(answer.content).size == (480, 360)
+
+
+def test_the_file_is_given_as_it_was_indexed(
+    client: TestClient, library: Library, photos: Path
+) -> None:
+    answer = client.get(f"/items/{id_of(library, 'red.png')}/file")
+    assert answer.content == (photos / "red.png").read_bytes()
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-disposition"] == "inline; filename*=utf-8''red.png"
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_a_file_is_closed_when_who_asked_is_gone_before_the_first_byte(photos: Path) -> None:
+    file = (photos / "red.png").open("rb")
+    answer = pictures.FileAnswer(file, "image/png", {})
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def unheard(_: Message) -> None:
+        await anyio.sleep_forever()
+
+    anyio.run(answer, {"type": "http"}, gone, unheard)
+    assert file.closed
+
+
+def test_the_file_of_a_text_is_its_passage(client: TestClient, library: Library) -> None:
+    answer = client.get(f"/items/{id_of(library, 'notes.txt')}/file")
+    assert answer.text == "<script>alert(1)</script> The red bus."
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert client.get(f"/items/{id_of(library, 'notes.txt')}/thumbnail").status_code == 404
+
+
+def test_formats_that_browsers_do_not_show_are_downloaded_and_converted(tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "scan.tif", "red")
+    with library_of(tmp_path / "photos", tmp_path / "library") as library:
+        client = TestClient(create_app(library))
+        scan = id_of(library, "scan.tif")
+        file = client.get(f"/items/{scan}/file")
+        assert file.headers["content-type"] == "image/tiff"
+        assert file.headers["content-disposition"].startswith("attachment")
+        picture = client.get(f"/items/{scan}/picture")
+        assert picture.headers["content-type"] == "image/webp"
+        assert open_image(picture.content).size == (64, 48)
+
+
+def replaced_by_a_link(place: Path, secret: Path) -> None:
+    place.unlink()
+    place.symlink_to(secret)
+
+
+def replaced_by_a_pipe(place: Path, secret: Path) -> None:
+    place.unlink()
+    os.mkfifo(place)
+
+
+def replaced_by_a_folder(place: Path, secret: Path) -> None:
+    place.unlink()
+    place.mkdir()
+
+
+def overwritten(place: Path, secret: Path) -> None:
+    place.write_bytes(secret.read_bytes())
+
+
+def removed(place: Path, secret: Path) -> None:
+    place.unlink()
+
+
+@pytest.mark.parametrize(
+    "change", [replaced_by_a_link, replaced_by_a_pipe, replaced_by_a_folder, overwritten, removed]
+)
+@pytest.mark.parametrize("what", ["file", "picture", "thumbnail"])
+def test_only_indexed_content_is_ever_given_out(
+    client: TestClient, library: Library, photos: Path, tmp_path: Path, change: object, what: str
+) -> None:
+    secret = paint(tmp_path / "secret.png", "pink")
+    assert callable(change)
+    change(photos / "red.png", secret)
+    answer = client.get(f"/items/{id_of(library, 'red.png')}/{what}")
+    assert answer.status_code == 410
+    assert "searchx index" in answer.text
+
+
+def test_another_copy_serves_when_one_is_gone(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    paint(photos / "a.png", "red")
+    (photos / "b.png").write_bytes((photos / "a.png").read_bytes())
+    with library_of(photos, tmp_path / "library") as library:
+        hit = library.search("red", 1)[0]
+        Path(hit.path).unlink()
+        answer = TestClient(create_app(library)).get(f"/items/{hit.id}/file")
+        assert answer.status_code == 200
+
+
+def test_file_names_that_are_no_text_are_served(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    paint(photos / "a.png", "red")
+    try:
+        (photos / "a.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system holds no such names")
+    with library_of(photos, tmp_path / "library") as library:
+        client = TestClient(create_app(library))
+        hit = client.get("/api/search?q=red").json()["hits"][0]
+        assert hit["path"] == library.search("red", 1)[0].path
+        for address in ("/?q=red", f"/items/{hit['id']}", f"/items/{hit['id']}/file"):
+            assert client.get(address).status_code == 200
+        (name,) = photos.iterdir()
+        name.unlink()
+        assert client.get(f"/items/{hit['id']}/file").status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "image/avif"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+        (b"MM\0*", "image/tiff"),
+        (b"<svg xmlns=", "application/octet-stream"),
+        (b"<!doctype html>", "application/octet-stream"),
+    ],
+)
+def test_media_types_come_from_the_content(head: bytes, expected: str) -> None:
+    assert pictures.media_type_of(head) == expected
+
+
+# who may ask
+
+
+@pytest.mark.parametrize("address", ["/", "/api/search", "/items/1/file", "/static/searchx.js"])
+def test_every_answer_is_sealed(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert all(name in answer.headers for name in HEADERS)
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("address", ["/", "/?q=red", "/healthz", "/items/1/file"])
+def test_head_is_get_without_a_body(client: TestClient, address: str) -> None:
+    head, get = client.head(address), client.get(address)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("192.168.1.7", 200),
+        ("LOCALHOST.", 200),
+        ("photos.example", 200),
+        ("evil.example", 400),
+        ("localhost.evil.example", 400),
+        ("127.0.0.1.evil.example", 400),
+        ("", 400),
+    ],
+)
+def test_only_known_host_names_are_answered(library: Library, host: str, status: int) -> None:
+    app = create_app(library, allowed_hosts=["photos.example"])
+    client = TestClient(app, base_url="http://localhost")
+    answer = client.get("/api/search?q=red", headers={"host": host})
+    assert answer.status_code == status
+    if status == 400:
+        line = answer.json()["detail"]
+        assert "host name" in line
+        assert re.findall(r"--[a-z-]+", line) == ["--token"]  # what serve has for it
+
+
+def test_host_names_are_read_without_port() -> None:
+    assert [host_name(one) for one in ("A:80", "[::1]:80", "b.")] == ["a", "::1", "b"]
+
+
+def test_a_token_is_asked_for(library: Library) -> None:
+    client = TestClient(create_app(library, token="sesame"), base_url="http://localhost")
+    for address in ("/api/search?q=red", "/items/1/file", "/", "/docs", "/openapi.json"):
+        answer = client.get(address)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert client.post("/api/search", data={"q": "red"}).status_code == 401
+    for wrong in ("Bearer sesam", "Bearer ", "Basic sesame", "Bearer sésame"):
+        headers = {b"authorization": wrong.encode()}
+        assert client.get("/", headers=headers).status_code == 401
+    assert client.get("/", headers={"authorization": "Bearer sesame"}).status_code == 200
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/static/searchx.css").status_code == 200
+
+
+def test_secrets_that_are_no_text_are_told_apart() -> None:
+    assert same("\udcff", "\udcff")
+    assert not same("\udcff", "?")
+    assert not same("\udcff", "\udcfe")
+    assert session_of("\udcff") != session_of("?")
+
+
+def test_a_browser_logs_in_once(library: Library) -> None:
+    client = TestClient(create_app(library, token="sesame"), base_url="http://localhost")
+    browser = {"accept": "text/html"}
+    asked = client.get("/?q=a%26b", headers=browser, follow_redirects=False)
+    assert asked.headers["location"] == "/login?next=%2F%3Fq%3Da%2526b"
+    assert client.post("/login", data={"token": "wrong"}).status_code == 401
+    answer = client.post(
+        "/login", data={"token": "sesame", "next": "/?q=red"}, follow_redirects=False
+    )
+    assert answer.headers["location"] == "/?q=red"
+    cookie = answer.headers["set-cookie"].lower()
+    assert cookie.startswith(COOKIE)
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "sesame" not in cookie
+    assert client.get("/?q=red").status_code == 200
+
+
+@pytest.mark.parametrize("next", ["//evil.example", "https://evil.example", "/\\evil", "evil", ""])
+def test_logging_in_leads_to_this_server_only(library: Library, next: str) -> None:
+    client = TestClient(create_app(library, token="sesame"))
+    data = {"token": "sesame", "next": next}
+    answer = client.post("/login", data=data, follow_redirects=False)
+    assert answer.headers["location"] == "/"

@@ -1,0 +1,84 @@
+"""How an answer leaves the server: a page, JSON, or a problem in one line."""
+
+import json
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from searchx.errors import (
+    BadInput,
+    LibraryError,
+    LibraryFull,
+    ModelError,
+    SearchxError,
+    SpaceMismatch,
+    UnreadableImage,
+)
+
+HERE = Path(__file__).resolve().parent
+_STATUS: tuple[tuple[type[SearchxError], int], ...] = (
+    (UnreadableImage, 422),
+    (BadInput, 400),
+    (LibraryFull, 507),
+    (LibraryError, 503),
+    (ModelError, 503),
+    (SpaceMismatch, 409),
+)
+
+
+def page(name: str, status: int = 200, **context: object) -> HTMLResponse:
+    """Render a template; every value in it is escaped.
+
+    File names may hold bytes that are no text; they are shown as question marks.
+    """
+    markup = _templates().get_template(name).render(context)
+    return HTMLResponse(markup.encode("utf-8", "replace"), status)
+
+
+def document(content: object, status: int = 200, media_type: str = "application/json") -> Response:
+    """Give JSON in ASCII, so that file names which are no text survive as escapes."""
+    return Response(json.dumps(content).encode("ascii"), status, media_type=media_type)
+
+
+def problem(status: int, line: str) -> Response:
+    """Give the problem+json of RFC 9457 with one line that says what, which, and what to do."""
+    content = {"type": "about:blank", "title": reason(status), "status": status, "detail": line}
+    return document(content, status, "application/problem+json")
+
+
+def failure(path: str, status: int, line: str) -> Response:
+    """Answer a request for ``path`` that failed: as JSON below /api, as a page elsewhere."""
+    if path.startswith("/api/"):
+        return problem(status, line)
+    return page("failure.html", status, title=reason(status), line=line)
+
+
+def status_of(error: SearchxError) -> int:
+    """Tell the HTTP status that fits an error of the library."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def reason(status: int) -> str:
+    """Name a status in words."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["file_name"] = lambda path: Path(path).name
+    environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")
+    return environment

@@ -1,0 +1,290 @@
+"""The pictures of a library over HTTP: thumbnails, display pictures, the files themselves."""
+
+import hashlib
+import os
+import stat
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import Path as InPath
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from searchx.errors import BadInput
+from searchx.images import thumbnail
+from searchx.records import Item
+from searchx.search import Library
+
+THUMBNAIL_SIDE = 480  # pixels, longest side
+PICTURE_SIDE = 2048
+PREVIEW_SIDE = 320
+MAX_FILE = 2**29  # bytes; the indexer takes no larger picture
+MAX_ID = 2**63 - 1  # ids are 64-bit; larger numbers are refused before SQLite sees them
+KEPT_UPLOADS = 128 * 2**20  # bytes of query pictures held in memory
+DECODING = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # each holds a whole picture
+_CHUNK = 2**18  # bytes read at once
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would translate line ends without it
+_SHOWN_INLINE = frozenset(
+    {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
+)
+_FILE_POLICY = "default-src 'none'; sandbox"
+
+router = APIRouter(tags=["items"])
+ItemId = Annotated[int, InPath(ge=1, le=MAX_ID, description="The id of an item.")]
+
+
+def served(request: Request) -> Library:
+    """Give the library that this app was made for."""
+    library: Library = request.app.state.library
+    return library
+
+
+def item_of(library: Library, id: int) -> Item:
+    """Give an item of the library, or fail with 404."""
+    try:
+        return library.item(id)
+    except BadInput as error:
+        raise HTTPException(404, str(error)) from error
+
+
+@router.get(
+    "/items/{id}/thumbnail",
+    summary="A small picture of an image item, as WebP",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
+)
+def get_thumbnail(
+    id: ItemId, request: Request, library: Annotated[Library, Depends(served)]
+) -> Response:
+    item = _image(library, id)
+    tag = f'"{item.digest[:32]}-{THUMBNAIL_SIDE}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=_cached(tag))
+    return Response(small(item, library.directory), media_type="image/webp", headers=_cached(tag))
+
+
+@router.get(
+    "/items/{id}/picture",
+    summary="A picture for the screen, as WebP, whatever the format of the file",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
+)
+def get_picture(
+    id: ItemId, request: Request, library: Annotated[Library, Depends(served)]
+) -> Response:
+    item = _image(library, id)
+    tag = f'"{item.digest[:32]}-{PICTURE_SIDE}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=_cached(tag))
+    return Response(_render(item, PICTURE_SIDE), media_type="image/webp", headers=_cached(tag))
+
+
+@router.get(
+    "/items/{id}/file",
+    summary="The file of an image item as it was indexed, or the passage of a text item",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, 404: {}, 410: {}},
+)
+def get_file(id: ItemId, library: Annotated[Library, Depends(served)]) -> Response:
+    item = item_of(library, id)
+    if item.kind == "text":
+        passage = (item.text or "").encode("utf-8", "replace")
+        return Response(passage, media_type="text/plain", headers=_file_headers(item, True))
+    file = open_file(item)
+    with ExitStack() as failing:
+        failing.enter_context(file)
+        media_type = media_type_of(file.read(64))
+        file.seek(0)
+        headers = _file_headers(item, media_type in _SHOWN_INLINE)
+        headers["content-length"] = str(os.fstat(file.fileno()).st_size)
+        answer = FileAnswer(file, media_type, headers)
+        failing.pop_all()  # the answer closes it
+    return answer
+
+
+class FileAnswer(StreamingResponse):
+    """Gives an open file and closes it, also when who asked is gone before the first byte."""
+
+    def __init__(self, file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(_chunks(file), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
+def small(item: Item, directory: Path) -> bytes:
+    """Give the thumbnail of an image item; made on first sight, then kept in the library."""
+    kept = directory / "thumbnails" / item.digest[:2] / f"{item.digest}-{THUMBNAIL_SIDE}.webp"
+    try:
+        found = kept.read_bytes()
+    except OSError:
+        found = b""
+    if _is_whole(found):
+        return found
+    made = _render(item, THUMBNAIL_SIDE)
+    _keep(kept, made)
+    return made
+
+
+def open_file(item: Item) -> BinaryIO:
+    """Open a file that holds exactly the content that was indexed, at its start.
+
+    Wherever a path leads by now, other content is never given out: the digest decides. Fails
+    with 410 when no location holds the content any more.
+    """
+    for place in item.locations:
+        file = None if place.fragment else _open_regular(place.path)
+        if file is None:
+            continue
+        if _holds(file, item.digest):
+            return file
+        file.close()
+    raise HTTPException(
+        410,
+        f"{item.path} is not there or has changed since it was indexed; "
+        'run "searchx index" on its folder again',
+    )
+
+
+def media_type_of(head: bytes) -> str:
+    """Name the picture format that a file starts with; names of files are not believed."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head.startswith(b"BM"):
+        return "image/bmp"
+    if head.startswith((b"II*\x00", b"MM\x00*")):
+        return "image/tiff"
+    if head[4:8] == b"ftyp":
+        brands = head[8:40]
+        return "image/avif" if b"avif" in brands or b"avis" in brands else "image/heic"
+    return "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture that somebody asked with."""
+
+    content: bytes
+    preview: bytes  # WebP
+
+
+class Uploads:
+    """The query pictures of late, in memory, so that a search by picture has an address.
+
+    Holds at most ``limit`` bytes and drops the oldest first. Safe to use from many threads.
+    """
+
+    def __init__(self, limit: int = KEPT_UPLOADS) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, content: bytes) -> str:
+        """Keep a picture and give its name; raises UnreadableImage."""
+        with DECODING:
+            upload = Upload(content, thumbnail(content, PREVIEW_SIDE))
+        name = hashlib.blake2b(content, digest_size=16).hexdigest()
+        with self._lock:
+            self._kept[name] = upload
+            self._kept.move_to_end(name)
+            while sum(len(one.content) for one in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> Upload:
+        """Give a picture by name, or fail with 410."""
+        with self._lock:
+            upload = self._kept.get(name)
+        if upload is None:
+            raise HTTPException(410, "this picture is no longer kept; choose it again")
+        return upload
+
+
+def _image(library: Library, id: int) -> Item:
+    item = item_of(library, id)
+    if item.kind != "image":
+        raise HTTPException(404, f"item {id} is a text and has no picture")
+    return item
+
+
+def _render(item: Item, side: int) -> bytes:
+    with DECODING, open_file(item) as file:
+        return thumbnail(file.read(), side)
+
+
+def _open_regular(path: str) -> BinaryIO | None:
+    """Open a regular file; None for anything else. Never waits, as for a named pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    except (OSError, ValueError):
+        return None
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_FILE:
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
+
+
+def _holds(file: BinaryIO, digest: str) -> bool:
+    computed = hashlib.blake2b(digest_size=32)
+    try:
+        while chunk := file.read(_CHUNK):
+            computed.update(chunk)
+        file.seek(0)
+    except OSError:
+        return False
+    return computed.hexdigest() == digest
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _file_headers(item: Item, inline: bool) -> dict[str, str]:
+    name = Path(item.path).name if item.kind == "image" else f"item-{item.id}.txt"
+    disposition = "inline" if inline else "attachment"
+    return {
+        "content-disposition": f"{disposition}; filename*=utf-8''{quote(name, errors='replace')}",
+        "content-security-policy": _FILE_POLICY,
+        "cache-control": "private, no-cache",
+    }
+
+
+def _cached(tag: str) -> dict[str, str]:
+    return {"etag": tag, "cache-control": "private, max-age=86400"}
+
+
+def _is_whole(webp: bytes) -> bool:
+    """Tell whether a kept thumbnail is all there: RIFF says its own length."""
+    return webp[:4] == b"RIFF" and int.from_bytes(webp[4:8], "little") + 8 == len(webp)
+
+
+def _keep(place: Path, content: bytes) -> None:
+    """Keep a thumbnail for next time; where the library cannot be written it is made again."""
+    beside = ""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=place.parent, suffix=".part")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(beside).replace(place)
+    except OSError:
+        if beside:
+            Path(beside).unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""Answer over a socket: the address is taken first, then the application runs on it."""
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from searchx.errors import BadInput
+from searchx.search import Library
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Take the address before the model is loaded, so that it is known at once if it is taken.
+
+    Raises BadInput.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise BadInput(
+            f"{host} port {port} cannot be used ({error.strerror or error}); "
+            "choose another with --port or --host"
+        ) from None
+    with listener:
+        yield listener
+
+
+def serve(library: Library, listener: socket.socket, token: str | None) -> None:
+    """Answer on the socket until the process is told to stop."""
+    import uvicorn
+
+    from web.app import create_app
+
+    # Who knows the token may use any name: a page elsewhere that misuses one does not know it.
+    names = ("*",) if token else ()
+    application = create_app(library, token=token, allowed_hosts=names)
+    config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def address(listener: socket.socket) -> str:
+    """Give the URL of a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
