@@ -1,0 +1,1 @@
+"""The models that ship with searchx, and how they were put together."""
