@@ -1,0 +1,216 @@
+"""Who may import whom. The table is the design; a change here is a change of the design."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("searchx", "indexer", "web", "migrations")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+RECORDS = {"searchx.errors", "searchx.records"}
+MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a function
+    "searchx": set[str](),  # names for type checkers only
+    "searchx.errors": set[str](),
+    "searchx.records": set[str](),
+    "searchx.encoder": RECORDS,
+    "searchx.images": RECORDS,
+    "searchx.pairs": RECORDS,
+    "searchx.database": RECORDS,
+    "searchx.catalog": RECORDS | {"searchx.database"},
+    "searchx.vectors": RECORDS,
+    "searchx.modeldir": RECORDS | {"searchx.encoder"},
+    "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.images", "searchx.pairs"},
+    "searchx.distillation": RECORDS | {"searchx.images", "searchx.pairs"},
+    "searchx.feeds": RECORDS | {"searchx.evaluation", "searchx.images", "searchx.pairs"},
+    "searchx.training": RECORDS
+    | {
+        "searchx.distillation",
+        "searchx.encoder",
+        "searchx.feeds",
+        "searchx.modeldir",
+        "searchx.pairs",
+    },
+    "searchx.search": RECORDS
+    | {"searchx.catalog", "searchx.encoder", "searchx.images", "searchx.vectors"},
+    "searchx.models": set[str](),
+    "searchx.models.start_mini": set[str](),  # run by hand
+    "searchx.terminal": {"searchx", "indexer"},  # what the commands show
+    "searchx.cli": {"searchx", "indexer", "web"},
+    "indexer": {"searchx", "indexer"},
+    "web": {"searchx", "web"},
+    "migrations": set[str](),
+}
+ONLY_IN = {  # libraries that live in one place
+    "sqlalchemy": ("searchx.catalog", "searchx.database", "migrations"),
+    "sqlite3": ("searchx.database",),
+    "alembic": ("searchx.database", "migrations"),
+    "faiss": ("searchx.vectors",),
+    "fastapi": ("web",),
+    "starlette": ("web",),
+    "uvicorn": ("web",),
+    "typer": ("searchx.cli",),
+    "rich": ("searchx.cli", "searchx.terminal"),
+    "pillow_heif": ("searchx.images",),
+}
+LATE = {"torch", "open_clip", "transformers", "faiss", "alembic", "pyarrow", "onnx", "uvicorn"}
+AT_ONCE = {  # where nothing can be done without them, and who is itself imported late
+    "torch": (
+        "searchx.training",
+        "searchx.feeds",
+        "searchx.modeldir",
+        "searchx.models.start_mini",
+    ),
+    "open_clip": ("searchx.training",),
+    "alembic": ("migrations",),
+}
+IMPORTED_LATE = set(AT_ONCE["torch"])
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import statement of a module."""
+
+    by: str
+    name: str
+    line: int
+    is_late: bool  # inside a function, or for type checkers only
+    is_typing: bool
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
+def imports(path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from _imports(module_of(path), tree, is_late=False, is_typing=False)
+
+
+def _imports(by: str, node: ast.AST, is_late: bool, is_typing: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(by, alias.name, child.lineno, is_late, is_typing)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{by} line {child.lineno}: imports are written in full"
+            for alias in child.names:
+                whole = f"{child.module}.{alias.name}"
+                name = whole if whole in MODULES else child.module or ""
+                yield Import(by, name, child.lineno, is_late, is_typing)
+        typing = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        late = typing or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from _imports(by, child, is_late or late, is_typing or typing)
+
+
+ALL = [one for path in FILES for one in imports(path)]
+
+
+def is_in(module: str, places: tuple[str, ...] | set[str]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def rule_of(module: str) -> set[str]:
+    return MAY_IMPORT[module] if module in MAY_IMPORT else MAY_IMPORT[module.split(".")[0]]
+
+
+def found(wrong: list[Import]) -> list[str]:
+    return [f"{one.by} line {one.line} imports {one.name}" for one in wrong]
+
+
+def test_every_module_is_in_the_table() -> None:
+    ours = {module for module in MODULES if module.split(".")[0] == "searchx"}
+    assert ours <= set(MAY_IMPORT)
+    assert set(MAY_IMPORT) - set(PACKAGES) <= ours
+
+
+def test_imports_go_one_way() -> None:
+    ours = [one for one in ALL if is_in(one.name, PACKAGES) and not one.is_typing]
+    assert len(ours) > 50
+    assert found([one for one in ours if not is_in(one.name, rule_of(one.by))]) == []
+
+
+def test_the_web_and_the_indexer_know_nothing_of_each_other() -> None:
+    """For type checkers neither."""
+    both = [one for one in ALL if is_in(one.by, ("web",)) and is_in(one.name, ("indexer",))]
+    both += [one for one in ALL if is_in(one.by, ("indexer",)) and is_in(one.name, ("web",))]
+    assert found(both) == []
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_lives_in_one_place(library: str) -> None:
+    users = [one for one in ALL if is_in(one.name, (library,))]
+    assert users
+    assert found([one for one in users if not is_in(one.by, ONLY_IN[library])]) == []
+
+
+def test_what_is_heavy_is_imported_late() -> None:
+    wrong = [
+        one
+        for one in ALL
+        if is_in(one.name, LATE)
+        and not one.is_late
+        and not is_in(one.by, AT_ONCE.get(one.name.split(".")[0], ()))
+    ]
+    assert found(wrong) == []
+
+
+def test_who_needs_it_at_once_is_imported_late() -> None:
+    users = [one for one in ALL if one.name in IMPORTED_LATE and one.by not in IMPORTED_LATE]
+    assert found([one for one in users if not one.is_late]) == []
+
+
+def test_the_command_line_imports_indexer_and_web_inside_its_commands() -> None:
+    users = [one for one in ALL if is_in(one.by, ("searchx",)) and is_in(one.name, PACKAGES[1:])]
+    assert found([one for one in users if not one.is_late]) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_the_command_line_prints_and_exits(path: Path) -> None:
+    if module_of(path) == "searchx.cli":
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert {"print", "sys.exit", "exit", "quit", "os._exit"} & set(calls) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_nothing_is_made_by_an_import(path: Path) -> None:
+    """No module-level engine, model, application, lock or library."""
+    allowed = {"searchx.cli": {"typer.Typer"}}.get(module_of(path), set[str]())
+    made = {"create_engine", "sa.create_engine", "FastAPI", "create_app", "Library", "Catalog"}
+    made |= {"load_encoder", "OpenClipEncoder", "Library.open", "Catalog.open", "typer.Typer"}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = [one for one in tree.body if not isinstance(one, ast.FunctionDef | ast.ClassDef)]
+    calls = [
+        ast.unparse(node.func)
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call)
+    ]
+    assert (made - allowed) & set(calls) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_failure_is_caught_without_a_name(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    assert [node.lineno for node in handlers if node.type is None] == []
+
+
+def test_the_test_sees_what_it_forbids(tmp_path: Path) -> None:
+    source = "if TYPE_CHECKING:\n    import faiss\ndef f():\n    import web\nimport torch.nn\n"
+    tree = ast.parse(source)
+    seen = list(_imports("indexer.x", tree, is_late=False, is_typing=False))
+    assert [(one.name, one.is_late, one.is_typing) for one in seen] == [
+        ("faiss", True, True),
+        ("web", True, False),
+        ("torch.nn", False, False),
+    ]
