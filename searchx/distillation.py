@@ -76,6 +76,7 @@ def _prepare(pair: Pair) -> Pixels:
 
 
 def _keep(place: Path, vectors: Vectors) -> None:
-    beside = place.with_suffix(".new.npy")
-    np.save(beside, vectors)
-    beside.replace(place)
+    from searchx.modeldir import replacing  # brings torch along, which nothing else here needs
+
+    with replacing(place) as beside, beside.open("wb") as file:
+        np.save(file, vectors)

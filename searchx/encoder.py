@@ -131,19 +131,17 @@ class OpenClipEncoder:
     """
 
     def __init__(self, name: str, device: str = "auto", announce: Announce | None = None) -> None:
-
         self._device = choose_device(device)
         self._model, self._transform, self._tokenize = load_open_clip(name, announce)
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
-        config = self._model.visual.preprocess_cfg
-        digest = _digest(self._model.state_dict(), config)
+        digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
         self._model.eval().requires_grad_(False)
         if hasattr(self._model.visual, "trunk"):
             _make_fast(self._model.visual.trunk)
         self._model.to(self._device)
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
-        self.image_size = _side(config["size"])
+        self.image_size = image_side(self._model)
         self.batch_size = 256 if self._device.type == "cuda" else 16
 
     def prepare(self, image: Image.Image) -> Pixels:
@@ -168,15 +166,9 @@ class OpenClipEncoder:
         return np.concatenate([self._encode_texts(texts[at : at + 256]) for at in starts])
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        writable = [
-            text.encode("utf-8", "replace").decode() for text in texts
-        ]  # no half characters
-        tokens = self._tokenize(writable)  # (n, context)
-        config = getattr(getattr(self._model, "text", None), "config", None)
-        if config is not None:
-            # A Hugging Face tower masks its padding: dropping what all share is exact, and fast.
-            used = int((tokens != config.pad_token_id).sum(dim=1).max())
-            tokens = tokens[:, :used]
+        # Half characters (lone surrogates) are what no tokenizer takes.
+        whole = [text.encode("utf-8", "replace").decode() for text in texts]
+        tokens = trimmed(self._model, self._tokenize(whole))  # (n, used)
         with self._computing():
             return _unit_rows(self._model.encode_text(tokens.to(self._device)))
 
@@ -192,6 +184,22 @@ class OpenClipEncoder:
             torch.autocast(self._device.type, half, enabled=on_gpu),
         ):
             yield
+
+
+def trimmed(model: Any, tokens: "torch.Tensor") -> "torch.Tensor":
+    """Drop the padding that all rows (n, context) share, where the text tower masks its padding.
+
+    Hugging Face towers do; for them it changes nothing but the time.
+    """
+    config = getattr(getattr(model, "text", None), "config", None)
+    if config is None:
+        return tokens
+    return tokens[:, : int((tokens != config.pad_token_id).sum(dim=1).max())]
+
+
+def image_side(model: Any) -> int:
+    """Give the longer side, in pixels, of what an open_clip model's image tower sees."""
+    return int(max(np.atleast_1d(model.visual.preprocess_cfg["size"])))
 
 
 def _make_fast(trunk: Any) -> None:
@@ -295,17 +303,15 @@ def _local_options(directory: Path) -> dict[str, Any]:
 def _check_known(architecture: str, weights: str) -> None:
     import open_clip
 
-    known: Mapping[str, list[str]] = {}
-    for name, tag in open_clip.list_pretrained():
-        known = {**known, name: [*known.get(name, []), tag]}
+    known = {name for name, _ in open_clip.list_pretrained()}
     if architecture not in known:
         near = get_close_matches(architecture, known, 3) or ["see open_clip's list of models"]
         raise ModelError(
             f'architecture "{architecture}" is not one of open_clip\'s; near: {", ".join(near)}'
         )
-    if weights not in known[architecture]:
-        tags = ", ".join(known[architecture])
-        raise ModelError(f'{architecture} has no weights "{weights}"; there are: {tags}')
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if weights not in tags:
+        raise ModelError(f'{architecture} has no weights "{weights}"; there are: {", ".join(tags)}')
 
 
 def _hub_repository(name: str) -> str | None:
@@ -362,10 +368,6 @@ def _unit_rows(rows: "torch.Tensor") -> Vectors:
     rows = rows.float()  # (n, dim)
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
     return cast(Vectors, rows.cpu().numpy())
-
-
-def _side(size: int | Sequence[int]) -> int:
-    return size if isinstance(size, int) else max(size)
 
 
 def _first_line(error: Exception) -> str:

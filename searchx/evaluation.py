@@ -79,7 +79,7 @@ def evaluate(
 def embed_pictures(
     encoder: Encoder, pairs: Sequence[Pair], progress: Callable[[int], None] | None = None
 ) -> Vectors:
-    """Embed the pictures of all pairs, (n, dim), decoding beside encoding."""
+    """Embed the pictures of all pairs, (n, dim); two threads decode a batch."""
 
     def prepare(pair: Pair) -> Pixels:
         return encoder.prepare(open_image(pair.image, at_least=encoder.image_size))

@@ -21,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from PIL import Image
 from torch import Tensor, nn
 
+from searchx.encoder import image_side, trimmed
 from searchx.errors import ModelError
 from searchx.evaluation import measure, rank_pairs
 from searchx.images import open_image
@@ -49,6 +50,8 @@ class Work:
 class Feed(Protocol):
     """What a method makes of a batch of rows: vectors of pictures and of texts, with gradients."""
 
+    averages_gradients: bool  # over the processes, by itself
+
     def parameters(self) -> list[nn.Parameter]: ...
 
     def modules(self) -> nn.Module:
@@ -70,6 +73,8 @@ class Feed(Protocol):
 
 class HeadFeed:
     """Frozen towers: their features are computed once, and only the projections are trained."""
+
+    averages_gradients = False
 
     def __init__(self, work: Work, say: Say) -> None:
         self.model, transform, tokenizer = work.loaded
@@ -115,10 +120,12 @@ class HeadFeed:
 class FullFeed:
     """Towers are trained from the pixels and tokens on."""
 
+    averages_gradients = True  # DistributedDataParallel does, while it computes them
+
     def __init__(self, work: Work) -> None:
         self.model, self.transform, self.tokenizer = work.loaded
         self.training, self.validation, self.device = work.training, work.validation, work.device
-        self.side = 2 * _side(self.model)  # a crop is still as fine as the tower can see
+        self.side = 2 * image_side(self.model)  # a crop is still as fine as the tower can see
         if work.unlock_image is not None:
             self.model.lock_image_tower(work.unlock_image, freeze_bn_stats=True)
         self.wrapped = (
@@ -179,7 +186,7 @@ class _Features:
     ) -> None:
         self.model, self.transform, self.tokenizer = model, transform, tokenizer
         self.device, self.told = device, told
-        self.side = _side(model)
+        self.side = image_side(model)
 
     def __call__(self, pairs: Sequence[Pair]) -> tuple[Tensor, list[Tensor]]:
         images: list[Tensor] = []
@@ -225,18 +232,6 @@ def ahead(load: Callable[[T], R], keys: Sequence[T]) -> Iterator[R]:
                 yield waiting.popleft().result()
         for one in waiting:
             yield one.result()
-
-
-def trimmed(model: Any, tokens: Tensor) -> Tensor:
-    """Drop the padding that all rows share, for a text tower that masks its padding."""
-    config = getattr(getattr(model, "text", None), "config", None)
-    if config is None:
-        return tokens
-    return tokens[:, : int((tokens != config.pad_token_id).sum(dim=1).max())]
-
-
-def _side(model: Any) -> int:
-    return int(max(np.atleast_1d(model.visual.preprocess_cfg["size"])))
 
 
 def _slot(tower: Any) -> tuple[Any, str]:

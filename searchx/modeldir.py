@@ -40,8 +40,8 @@ def save_model(model: Any, tokenizer: Any, name: str, directory: Path) -> None:
     with replacing(directory / "open_clip_model.safetensors") as beside:
         save_file({key: value.contiguous() for key, value in weights.items()}, beside)
         beside.chmod(0o644)  # safetensors keeps it to its writer; a model is for everybody
-    text = json.dumps(config, indent=2)
-    (directory / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
+    with replacing(directory / "open_clip_config.json") as beside:
+        beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -291,8 +291,8 @@ class _Course:
         return float(np.mean(losses)) if losses else math.nan
 
     def _share_gradients(self) -> None:
-        """Average over the processes; where the feed has done so already, nothing changes."""
-        if self.process.count > 1:
+        """Average over the processes, where the feed has not done so."""
+        if self.process.count > 1 and not self.feed.averages_gradients:
             for one in self.parameters:
                 if one.grad is not None:
                     torch.distributed.all_reduce(one.grad)

@@ -24,8 +24,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.vectors": RECORDS,
     "searchx.modeldir": RECORDS | {"searchx.encoder"},
     "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.images", "searchx.pairs"},
-    "searchx.distillation": RECORDS | {"searchx.images", "searchx.pairs"},
-    "searchx.feeds": RECORDS | {"searchx.evaluation", "searchx.images", "searchx.pairs"},
+    "searchx.distillation": RECORDS | {"searchx.images", "searchx.modeldir", "searchx.pairs"},
+    "searchx.feeds": RECORDS
+    | {"searchx.encoder", "searchx.evaluation", "searchx.images", "searchx.pairs"},
     "searchx.training": RECORDS
     | {
         "searchx.distillation",
