@@ -1,65 +1,67 @@
-"""The catalog: sources, files, items, locations and vectors in SQLite. The only SQL.
+"""The catalog: sources, files, items, locations and vectors in SQLite.
 
 The catalog is the record; index snapshots are derived from it. Everything that belongs
 together is written in one transaction, so no reader ever sees a vector without its item.
+What can be changed in it stands in `searchx.writing`.
 """
 
+import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import platform
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors
-from searchx.errors import (
-    BadInput,
-    LibraryInUse,
-    NoLibrary,
-    SpaceMismatch,
-)
-from searchx.records import Ids, Item, Kind, Location, Skipped, Space, Vectors
+from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
+from searchx.errors import BadInput, LibraryCorrupt, LibraryInUse, NoLibrary
+from searchx.fetching import context, fetch, joined
+from searchx.inspection import Inspected, inspect, mend
+from searchx.records import Ids, Item, Kind, Rows, Skipped, Space, Vectors
+from searchx.writing import Content, NewFile, NewItem, Writing, chunks
 
-_CHUNK = 500  # bound parameters in one statement; SQLite allows 999 in its oldest form
+__all__ = [
+    "Catalog",
+    "Content",
+    "Halves",
+    "Known",
+    "KnownFiles",
+    "KnownFolder",
+    "NewFile",
+    "NewItem",
+    "Version",
+    "Writing",
+]
 
-T = TypeVar("T")
 Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim), unit rows as stored
+_BLOCK: Final = 4096  # vectors read at a time
+Stamp: TypeAlias = tuple[int, int]  # size in bytes, time of change in ns
 
 
 @dataclass(frozen=True, slots=True)
-class FileState:
-    """What the catalog knows of a file from the run that read it last."""
+class KnownFolder:
+    """A folder that was walked before."""
 
-    size: int  # bytes
-    mtime_ns: int
-    digests: tuple[str, ...]  # of the items found in it
-    reason: str | None  # why it was skipped; None when it was indexed
+    id: int
+    is_mount: bool  # another device than the folder that it is in
 
 
 @dataclass(frozen=True, slots=True)
-class NewItem:
-    """An item that is about to be added, with its vector."""
+class KnownFiles:
+    """What is known of the files of one folder, by name."""
 
-    kind: Kind
-    digest: str
-    vector: np.ndarray[Any, np.dtype[np.float32]]  # (dim,), unit length
-    text: str | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """One item as it stands in a file."""
-
-    kind: Kind
-    digest: str
-    fragment: str = ""
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
+    companions: dict[str, str] = field(default_factory=dict)  # of those that have some
+    reasons: dict[str, str] = field(default_factory=dict)  # of those that were skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Catalog:
         self.directory = directory
         self._engine = engine
         self._lock = FileLock(directory / "indexing.lock")
+        self._holder = directory / "indexing.json"  # who holds it, for people
 
     @classmethod
     def open(cls, directory: Path | str, create: bool = False) -> "Catalog":
@@ -93,12 +96,16 @@ class Catalog:
         if not create and not path.is_file():
             raise NoLibrary(f'{directory} has no library yet; run "searchx index FOLDER" first')
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make_directory(directory)
         except OSError as error:
             raise not_writable(directory, error) from error
-        with plain_errors(directory):
-            engine = connect(path)
-            migrate(engine)
+        engine = connect(path)
+        try:
+            with plain_errors(directory):
+                migrate(engine)
+        except Exception:
+            engine.dispose()  # else the broken file stays open
+            raise
         return cls(directory, engine)
 
     def close(self) -> None:
@@ -112,11 +119,14 @@ class Catalog:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise LibraryInUse(
-                f"{self.directory} is being indexed by another process; wait until it is done"
+                f"{self.directory} is being written by another process{_named(self._holder)}; "
+                "wait until it is done"
             ) from error
         except OSError as error:
             raise not_writable(self.directory, error) from error
         try:
+            if self._lock.lock_counter == 1:
+                _sign(self._holder)
             yield
         finally:
             self._lock.release()
@@ -143,27 +153,50 @@ class Catalog:
             rows = connection.execute(sa.text("SELECT path FROM source ORDER BY id"))
             return tuple(os.fsdecode(row.path) for row in rows)
 
-    def files(self, source: str) -> dict[str, FileState]:
-        """Give what is known of every file of a source, by path."""
+    def rules(self, source: str) -> str:
+        """Give the rules that a source is indexed by, as they were stored; empty for none."""
         with self._reading() as connection:
-            rows = connection.execute(
-                sa.text(
-                    "SELECT file.path, file.size, file.mtime_ns, file.reason, item.digest "
-                    "FROM file JOIN source ON source.id = file.source_id "
-                    "LEFT JOIN location ON location.file_id = file.id "
-                    "LEFT JOIN item ON item.id = location.item_id "
-                    "WHERE source.path = :source ORDER BY file.id, location.id"
-                ),
-                {"source": os.fsencode(source)},
-            )
-            found: dict[str, FileState] = {}
-            for path, group in groupby(rows, lambda row: row.path):
-                parts = list(group)
-                digests = tuple(part.digest.hex() for part in parts if part.digest)
-                first = parts[0]
-                state = FileState(first.size, first.mtime_ns, digests, first.reason)
-                found[os.fsdecode(path)] = state
+            found = connection.execute(
+                sa.text("SELECT rules FROM source WHERE path = :path"),
+                {"path": os.fsencode(source)},
+            ).scalar()
+        return found or ""
+
+    @contextmanager
+    def knowing(self, source: str, folder: str | None = None) -> Iterator["Known"]:
+        """Look at what is known of a source, or of one folder in it, as of one moment."""
+        with self._reading() as connection:
+            yield Known(connection, source, folder)
+
+    def digests(self, files: Collection[int]) -> dict[int, tuple[str, ...]]:
+        """Give the digests of what is in files, by file id and in order; not of empty ones."""
+        statement = sa.text(
+            "SELECT location.file_id, item.digest FROM location "
+            "JOIN item ON item.id = location.item_id "
+            "WHERE location.file_id IN :ids ORDER BY location.file_id, location.id"
+        ).bindparams(sa.bindparam("ids", expanding=True))
+        found: dict[int, tuple[str, ...]] = {}
+        with self._reading() as connection:
+            for chunk in chunks(list(files)):
+                rows = connection.execute(statement, {"ids": chunk})
+                for file, group in groupby(rows, lambda row: row.file_id):
+                    found[file] = tuple(row.digest.hex() for row in group)
         return found
+
+    def twins(self, files: Collection[int]) -> list[tuple[int, int]]:
+        """Give each of these files with those of the same path in other sources, by ids."""
+        statement = sa.text(
+            "SELECT file.id, twin.id AS twin FROM file JOIN folder ON folder.id = file.folder_id "
+            "JOIN folder AS place ON place.path = folder.path AND place.id != folder.id "
+            "JOIN file AS twin ON twin.folder_id = place.id AND twin.name = file.name "
+            "WHERE file.id IN :ids"
+        ).bindparams(sa.bindparam("ids", expanding=True))
+        with self._reading() as connection:
+            return [
+                (row.id, row.twin)
+                for chunk in chunks(list(files))
+                for row in connection.execute(statement, {"ids": chunk})
+            ]
 
     def embedded(self, kind: Kind, digests: Collection[str]) -> set[str]:
         """Tell which of these contents have a vector already."""
@@ -198,8 +231,23 @@ class Catalog:
             for item_id, blob in rows:
                 ids.append(item_id)
                 data += blob
-        vectors = np.frombuffer(data, np.float16).reshape(len(ids), dim)
-        return np.array(ids, np.int64), vectors, version
+        return np.array(ids, np.int64), _halves(data, len(ids), dim), version
+
+    @contextmanager
+    def rows(self, kind: Kind) -> Iterator[tuple[Rows, Version]]:
+        """Read all vectors of a kind by ascending id, as of one moment, some at a time."""
+        with self._reading() as connection:
+            version = _version(connection)
+            dim = connection.execute(sa.text("SELECT dim FROM space")).scalar() or 0
+            yield (
+                Rows(_count_appeared(connection, kind, 0), dim, _blocks(connection, kind, dim)),
+                version,
+            )
+
+    def count_appeared(self, kind: Kind, after: int) -> int:
+        """Count the items of a kind that appeared after number `after`."""
+        with self._reading() as connection:
+            return _count_appeared(connection, kind, after)
 
     def removed(self, after: int, until: int) -> Ids:
         """Give the ids of items removed after removal number `after`, up to number `until`.
@@ -218,8 +266,8 @@ class Catalog:
         with self._reading() as connection:
             return {
                 item.id: item
-                for chunk in _chunks(ids)
-                for item in _fetch(connection, [int(one) for one in chunk])
+                for chunk in chunks(ids)
+                for item in fetch(connection, [int(one) for one in chunk])
             }
 
     def vector(self, item_id: int) -> Vectors:
@@ -253,9 +301,41 @@ class Catalog:
         """Give the files that could not be indexed, each with its reason."""
         with self._reading() as connection:
             rows = connection.execute(
-                sa.text("SELECT path, reason FROM file WHERE reason IS NOT NULL ORDER BY path")
+                sa.text(
+                    "SELECT folder.path, file.name, coalesce(file.reason, file.trouble) AS why "
+                    "FROM file "
+                    "JOIN folder ON folder.id = file.folder_id "
+                    "WHERE file.reason IS NOT NULL OR file.trouble IS NOT NULL "
+                    "ORDER BY folder.path, file.name"
+                )
             )
-            return tuple(Skipped(os.fsdecode(row.path), row.reason) for row in rows)
+            return tuple(Skipped(joined(row.path, row.name), row.why) for row in rows)
+
+    def context(self, item_id: int) -> tuple[str, str]:
+        """Give the passages before and after a text where it was found first; empty for none."""
+        with self._reading() as connection:
+            return context(connection, item_id)
+
+    def inspect(self) -> Inspected:
+        """Look at every row; gives what is wrong."""
+        with self._reading() as connection:
+            return inspect(connection)
+
+    def mend(self) -> list[str]:
+        """Put right what `inspect` finds in the rows; gives what was done, a line each."""
+        with plain_errors(self.directory), self._engine.connect() as connection:
+            connection = connection.execution_options(searchx_begin="IMMEDIATE")
+            with connection.begin():
+                return mend(connection)
+
+    def compact(self) -> None:
+        """Give back the space of what is gone. The snapshots must be as new as the catalog."""
+        with plain_errors(self.directory), self._engine.connect() as connection:
+            connection = connection.execution_options(searchx_begin="IMMEDIATE")
+            with connection.begin():
+                connection.execute(sa.text("DELETE FROM removal"))  # no snapshot asks for them
+        with plain_errors(self.directory):
+            shrink(self._engine)
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -263,158 +343,44 @@ class Catalog:
             yield connection
 
 
-class Writing:
-    """What can be done inside ``with catalog.writing() as tx``."""
+class Known:
+    """What a catalog knows of one source, or of one folder in it, as of one moment."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-        self._touched: set[int] = set()  # items that got or lost a location
-
-    def claim_space(self, space: Space) -> None:
-        """Let vectors of this space in; raises SpaceMismatch when the library holds another.
-
-        A space has one digest but may get another name, as when a model directory is moved. The
-        newest one is kept: under it the model can be loaded.
-        """
-        row = self._connection.execute(sa.text("SELECT name, digest, dim FROM space")).first()
-        if row is None:
-            self._run(
-                "INSERT INTO space (name, digest, dim) VALUES (:name, :digest, :dim)",
-                {"name": space.name, "digest": space.digest, "dim": space.dim},
-            )
-        elif row.digest != space.digest:
-            raise _mismatch(Space(*row), space)
-        elif row.name != space.name:
-            self._run("UPDATE space SET name = :name", {"name": space.name})
-
-    def add_source(self, path: str) -> None:
-        """Remember a root that is being indexed."""
-        self._run(
-            "INSERT INTO source (path) VALUES (:path) ON CONFLICT DO NOTHING",
-            {"path": os.fsencode(path)},
-        )
-
-    def add_items(self, items: Iterable[NewItem]) -> None:
-        """Add items with their vectors; content that is there already stays as it is."""
-        for item in items:
-            item_id = self._connection.execute(
-                sa.text(
-                    "INSERT INTO item (kind, digest, text, width, height) "
-                    "VALUES (:kind, :digest, :text, :width, :height) "
-                    "ON CONFLICT (kind, digest) DO NOTHING RETURNING id"
-                ),
-                {
-                    "kind": item.kind,
-                    "digest": bytes.fromhex(item.digest),
-                    "text": item.text,
-                    "width": item.width,
-                    "height": item.height,
-                },
-            ).scalar()
-            if item_id is not None:
-                self._run(
-                    "INSERT INTO vector (item_id, data) VALUES (:id, :data)",
-                    {"id": item_id, "data": item.vector.astype(np.float16).tobytes()},
-                )
-
-    def set_file(
-        self,
-        source: str,
-        path: str,
-        size: int,
-        mtime_ns: int,
-        contents: Sequence[Content] = (),
-        reason: str | None = None,
-    ) -> None:
-        """Record a file and the items in it, in place of all that was known of it.
-
-        With a `reason`, the file is recorded as skipped.
-        """
-        file_id = self._connection.execute(
+    def __init__(self, connection: sa.Connection, source: str, folder: str | None = None) -> None:
+        self._cursor = connection.connection.cursor()
+        rows = connection.execute(
             sa.text(
-                "INSERT INTO file (source_id, path, size, mtime_ns, reason) "
-                "VALUES ((SELECT id FROM source WHERE path = :source), "
-                ":path, :size, :mtime_ns, :reason) "
-                "ON CONFLICT (source_id, path) DO UPDATE SET size = excluded.size, "
-                "mtime_ns = excluded.mtime_ns, reason = excluded.reason RETURNING id"
+                "SELECT folder.id, folder.path, folder.is_mount FROM folder "
+                "JOIN source ON source.id = folder.source_id WHERE source.path = :source"
+                + ("" if folder is None else " AND folder.path = :folder")
             ),
-            {
-                "source": os.fsencode(source),
-                "path": os.fsencode(path),
-                "size": size,
-                "mtime_ns": mtime_ns,
-                "reason": reason and _storable(reason),
-            },
-        ).scalar_one()
-        self._touch("SELECT item_id FROM location WHERE file_id = :id", {"id": file_id})
-        self._run("DELETE FROM location WHERE file_id = :id", {"id": file_id})
-        for content in contents:
-            self._touch(
-                "INSERT INTO location (file_id, item_id, fragment) VALUES (:file, "
-                "(SELECT id FROM item WHERE kind = :kind AND digest = :digest), :fragment) "
-                "RETURNING item_id",
-                {
-                    "file": file_id,
-                    "kind": content.kind,
-                    "digest": bytes.fromhex(content.digest),
-                    "fragment": _storable(content.fragment),
-                },
-            )
-
-    def drop_files(self, source: str, paths: Collection[str]) -> None:
-        """Forget files of a source, with their locations."""
-        which = "path = :path AND source_id = (SELECT id FROM source WHERE path = :source)"
-        for path in paths:
-            values = {"path": os.fsencode(path), "source": os.fsencode(source)}
-            self._touch(
-                f"SELECT item_id FROM location WHERE file_id = (SELECT id FROM file WHERE {which})",
-                values,
-            )
-            self._run(f"DELETE FROM file WHERE {which}", values)
-
-    def drop_orphans(self) -> int:
-        """Remove the items that no file holds any more, with their vectors; gives how many."""
-        self.settle()
-        return self._run("DELETE FROM item WHERE id NOT IN (SELECT item_id FROM location)")
-
-    def settle(self) -> None:
-        """Give numbers to the items that got their first or lost their last location.
-
-        Done at the end of every transaction; readers learn from the numbers what has changed.
-        """
-        touched = "SELECT id FROM item WHERE id IN :ids"
-        held = "EXISTS (SELECT 1 FROM location WHERE location.item_id = item.id)"
-        shown = "EXISTS (SELECT 1 FROM appearance WHERE appearance.item_id = item.id)"
-        lost = f"{touched} AND {shown} AND NOT {held}"
-        for chunk in _chunks(sorted(self._touched)):
-            for statement in (
-                f"INSERT INTO removal (item_id) {lost}",
-                f"DELETE FROM appearance WHERE item_id IN ({lost})",
-                f"INSERT INTO appearance (item_id) {touched} AND {held} AND NOT {shown}",
-            ):
-                bound = sa.text(statement).bindparams(sa.bindparam("ids", expanding=True))
-                self._connection.execute(bound, {"ids": chunk})
-        self._touched.clear()
-
-    def _touch(self, statement: str, values: Mapping[str, object]) -> None:
-        """Run a statement that gives the ids of items whose locations it is about."""
-        self._touched.update(self._connection.execute(sa.text(statement), values).scalars())
-
-    def _run(self, statement: str, values: Mapping[str, object] | None = None) -> int:
-        return self._connection.execute(sa.text(statement), values or {}).rowcount
-
-
-def _mismatch(library: Space, other: Space) -> SpaceMismatch:
-    if library.name == other.name:
-        return SpaceMismatch(
-            f'this library was made by other weights of model "{library.name}" '
-            f"({library.digest[:8]}, now {other.digest[:8]}); index into another --library"
+            {"source": os.fsencode(source)}
+            | ({} if folder is None else {"folder": os.fsencode(folder)}),
         )
-    return SpaceMismatch(
-        f'this library was made by model "{library.name}" (weights {library.digest[:8]}), not by '
-        f'"{other.name}" (weights {other.digest[:8]}); index with --model {library.name}, or '
-        "into another --library"
-    )
+        self.folders = {
+            os.fsdecode(row.path): KnownFolder(row.id, bool(row.is_mount)) for row in rows
+        }
+
+    def files(self, folder: str) -> KnownFiles:
+        """Give what is known of the files in a folder; nothing where it is not known."""
+        known = KnownFiles()
+        if folder not in self.folders:
+            return known
+        # By the driver: one of these for every folder of every run, and SQLAlchemy's way to it
+        # takes four times as long as the query.
+        self._cursor.execute(
+            "SELECT id, name, size, mtime_ns, companions, reason FROM file WHERE folder_id = ?",
+            (self.folders[folder].id,),
+        )
+        for file, raw, size, mtime_ns, companions, reason in self._cursor.fetchall():
+            name = os.fsdecode(raw)
+            known.stamps[name] = (size, mtime_ns)
+            known.ids[name] = file
+            if companions:
+                known.companions[name] = companions
+            if reason is not None:
+                known.reasons[name] = reason
+        return known
 
 
 def _version(connection: sa.Connection) -> Version:
@@ -429,47 +395,81 @@ def _version(connection: sa.Connection) -> Version:
     return Version(row.library, row.added, row.removed)
 
 
+def _count_appeared(connection: sa.Connection, kind: Kind, after: int) -> int:
+    counted = connection.execute(
+        sa.text(
+            "SELECT count(*) FROM appearance JOIN item ON item.id = appearance.item_id "
+            "JOIN vector ON vector.item_id = item.id "
+            "WHERE appearance.id > :after AND item.kind = :kind"
+        ),
+        {"after": after, "kind": kind},
+    )
+    return int(counted.scalar_one())
+
+
+def _blocks(
+    connection: sa.Connection, kind: Kind, dim: int
+) -> Iterator[tuple[Ids, np.ndarray[Any, np.dtype[np.float16]]]]:
+    found = connection.execution_options(stream_results=True).execute(
+        sa.text(
+            "SELECT vector.item_id, vector.data FROM vector "
+            "JOIN item ON item.id = vector.item_id "
+            "JOIN appearance ON appearance.item_id = vector.item_id "
+            "WHERE item.kind = :kind ORDER BY vector.item_id"
+        ),
+        {"kind": kind},
+    )
+    for rows in found.partitions(_BLOCK):
+        data = b"".join(row.data for row in rows)
+        ids = np.array([row.item_id for row in rows], np.int64)
+        yield ids, _halves(data, len(rows), dim)
+
+
+def _halves(data: bytes | bytearray, count: int, dim: int) -> Halves:
+    if len(data) != 2 * dim * count:
+        raise LibraryCorrupt(
+            'the catalog of this library holds vectors of a wrong length; run "searchx repair", '
+            'then "searchx index"'
+        )
+    return np.frombuffer(data, np.float16).reshape(count, dim)
+
+
 def _embedded(connection: sa.Connection, kind: Kind, digests: Collection[str]) -> set[str]:
     statement = sa.text(
         "SELECT digest FROM item WHERE kind = :kind AND digest IN :digests"
     ).bindparams(sa.bindparam("digests", expanding=True))
     found: set[str] = set()
-    for chunk in _chunks(list(digests)):
+    for chunk in chunks(list(digests)):
         values = {"kind": kind, "digests": [bytes.fromhex(one) for one in chunk]}
         found.update(row.digest.hex() for row in connection.execute(statement, values))
     return found
 
 
-def _fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
-    statement = sa.text(
-        "SELECT item.id, item.kind, item.digest, item.text, item.width, item.height, "
-        "source.path AS source, file.path AS path, location.fragment "
-        "FROM item JOIN location ON location.item_id = item.id "
-        "JOIN file ON file.id = location.file_id JOIN source ON source.id = file.source_id "
-        "WHERE item.id IN :ids ORDER BY item.id, location.id"
-    ).bindparams(sa.bindparam("ids", expanding=True))
-    for _, rows in groupby(connection.execute(statement, {"ids": ids}), lambda row: row.id):
-        places = list(rows)
-        first = places[0]
-        yield Item(
-            id=first.id,
-            kind=first.kind,
-            digest=first.digest.hex(),
-            locations=tuple(
-                Location(os.fsdecode(row.source), os.fsdecode(row.path), row.fragment)
-                for row in places
-            ),
-            text=first.text,
-            width=first.width,
-            height=first.height,
-        )
+def _make_directory(directory: Path) -> None:
+    """Create a library's directory so that its name survives a power failure."""
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.name != "nt":
+        handle = os.open(directory.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _storable(words: str) -> str:
-    """Write undecodable bytes of a name, which SQLite's text cannot hold, as escapes."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8")
+def _sign(holder: Path) -> None:
+    """Leave word of who holds the library; where that is not possible the lock still holds."""
+    about = {"pid": os.getpid(), "host": platform.node(), "since": int(time.time())}
+    with suppress(OSError):
+        holder.write_text(json.dumps(about), encoding="utf-8")
 
 
-def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
+def _named(holder: Path) -> str:
+    """Tell who holds the library, as far as it left word."""
+    try:
+        about = json.loads(holder.read_text(encoding="utf-8"))
+        since = datetime.fromtimestamp(about["since"]).astimezone()
+        return f" ({about['pid']} on {about['host']}, since {since:%Y-%m-%d %H:%M})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from searchx.errors import BadInput
-from searchx.images import open_image
+from searchx.fitting import Fitting
 from searchx.pairs import Pair
+from searchx.pictures.images import open_image
 from searchx.records import Pixels, Vectors
 
-_SIDE = 224
+# The whole picture, squashed to a square: captions tell of its borders too.
+_FIT = Fitting((224, 224), "squash")
 _MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)  # CLIP's
 _STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 _BATCH = 16
@@ -41,8 +43,8 @@ def teacher_vectors(
         session = _session(teacher)
         with ThreadPoolExecutor(2) as workers:
             for number, start in enumerate(range(len(done), len(pairs), _BATCH), 1):
-                batch = list(workers.map(_prepare, pairs[start : start + _BATCH]))
-                rows.append(session.run(["image_embeds"], {"pixel_values": np.stack(batch)})[0])
+                batch = list(workers.map(_fitted, pairs[start : start + _BATCH]))
+                rows.append(session.run(["image_embeds"], {"pixel_values": _normalised(batch)})[0])
                 if rows[-1].shape[1:] != (dim,):
                     raise BadInput(f"{teacher} gives {rows[-1].shape[1]} dimensions, not {dim}")
                 progress(len(batch))
@@ -68,11 +70,13 @@ def _session(teacher: Path) -> Any:
     return session
 
 
-def _prepare(pair: Pair) -> Pixels:
-    """See the whole picture, squashed to a square: captions tell of its borders too."""
-    image = open_image(pair.image, at_least=_SIDE).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    pixels = (np.asarray(image, np.float32) / 255 - _MEAN) / _STD
-    return cast(Pixels, pixels.transpose(2, 0, 1).astype(np.float32))
+def _fitted(pair: Pair) -> Pixels:
+    return _FIT(open_image(pair.image, at_least=_FIT.side))
+
+
+def _normalised(batch: Sequence[Pixels]) -> NDArray[np.float32]:
+    rows = (np.stack(batch).astype(np.float32) / 255 - _MEAN) / _STD
+    return np.ascontiguousarray(rows.transpose(0, 3, 1, 2))  # (n, 3, 224, 224)
 
 
 def _keep(place: Path, vectors: Vectors) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
-from PIL import Image
 
-from searchx.errors import ModelError
+from searchx.errors import BadInput, ModelError
+from searchx.fitting import Fit, Fitting
 from searchx.records import Pixels, Space, Vectors
+from searchx.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,8 @@ class Encoder(Protocol):
     def space(self) -> Space: ...
 
     @property
-    def image_size(self) -> int:
-        """Side in pixels of what the image tower sees; decoding finer than that is wasted."""
+    def fit(self) -> Fit:
+        """Turns an upright RGB picture into what is embedded, here or in another process."""
         ...
 
     @property
@@ -47,16 +48,21 @@ class Encoder(Protocol):
         """Images that are best embedded in one call."""
         ...
 
-    def prepare(self, image: Image.Image) -> Pixels:
-        """Resize and normalise one upright RGB picture. Safe to call from many threads."""
+    @property
+    def text_limit(self) -> int:
+        """Tokens of a text that count, special ones included; what follows is not seen."""
         ...
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Embed prepared pictures: n of them to (n, dim) unit rows, in order."""
+        """Embed fitted pictures: n of them to (n, dim) unit rows, in order."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts: n of them to (n, dim) unit rows, in order."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, special ones included and nothing cut."""
         ...
 
 
@@ -132,7 +138,8 @@ class OpenClipEncoder:
 
     def __init__(self, name: str, device: str = "auto", announce: Announce | None = None) -> None:
         self._device = choose_device(device)
-        self._model, self._transform, self._tokenize = load_open_clip(name, announce)
+        self._model, tokenizer = load_open_clip(name, announce)
+        self._tokens = Tokens(self._model, tokenizer)
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
         digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
         self._model.eval().requires_grad_(False)
@@ -141,22 +148,25 @@ class OpenClipEncoder:
         self._model.to(self._device)
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
-        self.image_size = image_side(self._model)
+        self.fit = Fitting.of(self._model.visual.preprocess_cfg)
+        self.text_limit = self._tokens.limit
         self.batch_size = 256 if self._device.type == "cuda" else 16
 
-    def prepare(self, image: Image.Image) -> Pixels:
-        """Resize and normalise one upright RGB picture to (3, side, side)."""
-        return cast(Pixels, self._transform(image).numpy())
-
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Embed prepared pictures: n of them to (n, dim) unit rows, in order."""
+        """Embed fitted pictures: n of them to (n, dim) unit rows, in order.
+
+        Raises BadInput for pixels that ``fit`` did not give.
+        """
         import torch
 
         if not pixels:
             return np.empty((0, self._dim), np.float32)
-        batch = torch.from_numpy(np.stack(pixels))  # (n, 3, side, side)
+        for one in pixels:
+            self._check(one)
+        batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
         with self._computing():
-            return _unit_rows(self._model.encode_image(batch.to(self._device)))
+            seen = normalised(self._model, batch.to(self._device))
+            return _unit_rows(self._model.encode_image(seen))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts: n of them to (n, dim) unit rows, in order; a text too long is cut."""
@@ -165,10 +175,20 @@ class OpenClipEncoder:
         starts = range(0, len(texts), 256)
         return np.concatenate([self._encode_texts(texts[at : at + 256]) for at in starts])
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, special ones included and nothing cut."""
+        return self._tokens.count(texts)
+
+    def _check(self, pixels: Pixels) -> None:
+        expected = (*self.fit.size, 3)
+        if pixels.shape != expected or pixels.dtype != np.uint8:
+            raise BadInput(
+                f"pixels are {pixels.dtype} {pixels.shape}, the encoder takes uint8 {expected}; "
+                "give it what encoder.fit(picture) gives"
+            )
+
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        # Half characters (lone surrogates) are what no tokenizer takes.
-        whole = [text.encode("utf-8", "replace").decode() for text in texts]
-        tokens = trimmed(self._model, self._tokenize(whole))  # (n, used)
+        tokens = self._tokens(texts)  # (n, used)
         with self._computing():
             return _unit_rows(self._model.encode_text(tokens.to(self._device)))
 
@@ -186,20 +206,16 @@ class OpenClipEncoder:
             yield
 
 
-def trimmed(model: Any, tokens: "torch.Tensor") -> "torch.Tensor":
-    """Drop the padding that all rows (n, context) share, where the text tower masks its padding.
+def normalised(model: Any, pixels: "torch.Tensor") -> "torch.Tensor":
+    """Turn fitted pictures, uint8 (n, height, width, 3), into what an open_clip image tower takes.
 
-    Hugging Face towers do; for them it changes nothing but the time.
+    (n, 3, height, width), computed on the device where the pictures are, in the order of
+    torchvision's operations and so with the same numbers.
     """
-    config = getattr(getattr(model, "text", None), "config", None)
-    if config is None:
-        return tokens
-    return tokens[:, : int((tokens != config.pad_token_id).sum(dim=1).max())]
-
-
-def image_side(model: Any) -> int:
-    """Give the longer side, in pixels, of what an open_clip model's image tower sees."""
-    return int(max(np.atleast_1d(model.visual.preprocess_cfg["size"])))
+    config = model.visual.preprocess_cfg
+    rows = pixels.float().div_(255)
+    rows.sub_(rows.new_tensor(config["mean"])).div_(rows.new_tensor(config["std"]))
+    return rows.permute(0, 3, 1, 2)
 
 
 def _make_fast(trunk: Any) -> None:
@@ -232,22 +248,22 @@ def choose_device(device: str) -> "torch.device":
     return chosen
 
 
-def load_open_clip(name: str, announce: Announce | None = None) -> tuple[Any, Any, Any]:
-    """Give open_clip's model, its preprocessing for inference and its tokenizer."""
+def load_open_clip(name: str, announce: Announce | None = None) -> tuple[Any, Any]:
+    """Give open_clip's model, which knows its preprocessing, and its tokenizer."""
     import open_clip
 
     model_name, weights, options = _open_clip_arguments(name)
     if repository := _hub_repository(name):
         _announce_download(name, repository, announce or (lambda _: None))
     try:
-        model, _, transform = open_clip.create_model_and_transforms(
+        model = open_clip.create_model(
             model_name,
             pretrained=weights,
             pretrained_text=False,
             require_pretrained=True,
             **options,
         )
-        return model, transform, open_clip.get_tokenizer(model_name)
+        return model, open_clip.get_tokenizer(model_name)
     except Exception as error:  # open_clip, timm and the hub raise a dozen unrelated types
         raise ModelError(
             f'model "{name}" cannot be loaded ({_first_line(error)}); check the name and the '

@@ -14,8 +14,8 @@ import numpy as np
 
 from searchx.encoder import Encoder
 from searchx.errors import BadInput
-from searchx.images import open_image
 from searchx.pairs import Pair
+from searchx.pictures.images import open_image
 from searchx.records import Pixels, Vectors
 
 Ranks: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]  # (n,), 1 is best
@@ -81,15 +81,15 @@ def embed_pictures(
 ) -> Vectors:
     """Embed the pictures of all pairs, (n, dim); two threads decode a batch."""
 
-    def prepare(pair: Pair) -> Pixels:
-        return encoder.prepare(open_image(pair.image, at_least=encoder.image_size))
+    def fitted(pair: Pair) -> Pixels:
+        return encoder.fit(open_image(pair.image, at_least=encoder.fit.side))
 
     rows: list[Vectors] = []
     size = encoder.batch_size
     with ThreadPoolExecutor(2) as workers:
         for start in range(0, len(pairs), size):
             batch = pairs[start : start + size]
-            rows.append(encoder.embed_images(list(workers.map(prepare, batch))))
+            rows.append(encoder.embed_images(list(workers.map(fitted, batch))))
             if progress:
                 progress(len(batch))
     return np.concatenate(rows)

@@ -21,16 +21,18 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from PIL import Image
 from torch import Tensor, nn
 
-from searchx.encoder import image_side, trimmed
+from searchx.encoder import normalised
 from searchx.errors import ModelError
 from searchx.evaluation import measure, rank_pairs
-from searchx.images import open_image
+from searchx.fitting import Fitting
 from searchx.pairs import Pair
+from searchx.pictures.images import open_image
+from searchx.tokens import Tokens
 
 T = TypeVar("T")
 R = TypeVar("R")
 Say: TypeAlias = Callable[[str], None]  # told one line about the course of training
-Loaded: TypeAlias = tuple[Any, Any, Any]  # open_clip's model, preprocessing and tokenizer
+Loaded: TypeAlias = tuple[Any, Any]  # open_clip's model and tokenizer
 
 _REPORT_SECONDS = 20
 
@@ -77,13 +79,13 @@ class HeadFeed:
     averages_gradients = False
 
     def __init__(self, work: Work, say: Say) -> None:
-        self.model, transform, tokenizer = work.loaded
+        self.model, tokenizer = work.loaded
         self.model.eval().requires_grad_(False)
         text = getattr(self.model, "text", self.model)
         self.slots = (_slot(self.model.visual), _slot(text))
         told = NowAndThen(say)
         with _headless(*self.slots[0]), _headless(*self.slots[1]), torch.inference_mode():
-            encode = _Features(self.model, transform, tokenizer, work.device, told)
+            encode = _Features(self.model, tokenizer, work.device, told)
             self.train, self.held = encode(work.training), encode(work.validation)
         self.heads = [getattr(*slot) for slot in self.slots]
 
@@ -123,9 +125,11 @@ class FullFeed:
     averages_gradients = True  # DistributedDataParallel does, while it computes them
 
     def __init__(self, work: Work) -> None:
-        self.model, self.transform, self.tokenizer = work.loaded
+        self.model, tokenizer = work.loaded
+        self.tokens = Tokens(self.model, tokenizer)
+        self.fit = Fitting.of(self.model.visual.preprocess_cfg)
         self.training, self.validation, self.device = work.training, work.validation, work.device
-        self.side = 2 * image_side(self.model)  # a crop is still as fine as the tower can see
+        self.side = 2 * self.fit.side  # a crop is still as fine as the tower can see
         if work.unlock_image is not None:
             self.model.lock_image_tower(work.unlock_image, freeze_bn_stats=True)
         self.wrapped = (
@@ -146,13 +150,13 @@ class FullFeed:
         captions = [
             random.Random(one).choice(p.captions) for one, p in zip(seeds, chosen, strict=True)
         ]
-        return pixels, self._tokens(captions)
+        return pixels, self.tokens(captions)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         _still(self.model)
         pixels, tokens = (part.to(self.device, non_blocking=True) for part in batch)
         with _half(self.device):
-            images, texts, *_ = self.wrapped(pixels, tokens)
+            images, texts, *_ = self.wrapped(normalised(self.model, pixels), tokens)
         return images.float(), texts.float()
 
     def measure(self) -> tuple[float, float]:
@@ -161,9 +165,10 @@ class FullFeed:
         with torch.inference_mode(), _half(self.device):
             for start in range(0, len(self.validation), 64):
                 part = self.validation[start : start + 64]
-                pixels = torch.stack(list(self.workers.map(self._pixels, part)))
-                images.append(self.model.encode_image(pixels.to(self.device), normalize=True))
-                tokens = self._tokens([text for pair in part for text in pair.captions])
+                pixels = torch.stack(list(self.workers.map(self._pixels, part))).to(self.device)
+                seen = normalised(self.model, pixels)
+                images.append(self.model.encode_image(seen, normalize=True))
+                tokens = self.tokens([text for pair in part for text in pair.captions])
                 texts.append(self.model.encode_text(tokens.to(self.device), normalize=True))
         counts = [len(pair.captions) for pair in self.validation]
         return _recalls(torch.cat(images), torch.cat(texts), counts)
@@ -172,21 +177,16 @@ class FullFeed:
         image = open_image(pair.image, at_least=self.side)
         if seed is not None:
             image = _augmented(image, random.Random(seed))
-        return cast(Tensor, self.transform(image))
-
-    def _tokens(self, texts: list[str]) -> Tensor:
-        return trimmed(self.model, self.tokenizer(texts))
+        return torch.from_numpy(self.fit(image))
 
 
 class _Features:
     """Features of frozen towers: of all pictures (n, f), and of the texts of each (captions, g)."""
 
-    def __init__(
-        self, model: Any, transform: Any, tokenizer: Any, device: torch.device, told: Say
-    ) -> None:
-        self.model, self.transform, self.tokenizer = model, transform, tokenizer
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device, told: Say) -> None:
+        self.model, self.tokens = model, Tokens(model, tokenizer)
+        self.fit = Fitting.of(model.visual.preprocess_cfg)
         self.device, self.told = device, told
-        self.side = image_side(model)
 
     def __call__(self, pairs: Sequence[Pair]) -> tuple[Tensor, list[Tensor]]:
         images: list[Tensor] = []
@@ -194,20 +194,17 @@ class _Features:
         parts = [pairs[start : start + 16] for start in range(0, len(pairs), 16)]
         for part, pixels in zip(parts, ahead(self._pixels, parts), strict=True):
             with _half(self.device):
-                images.append(self.model.encode_image(pixels.to(self.device)).float())
-                tokens = [text for pair in part for text in pair.captions]
-                rows = self.model.encode_text(self._tokens(tokens)).float()
+                seen = normalised(self.model, pixels.to(self.device))
+                images.append(self.model.encode_image(seen).float())
+                tokens = self.tokens([text for pair in part for text in pair.captions])
+                rows = self.model.encode_text(tokens.to(self.device)).float()
             texts.extend(rows.split([len(pair.captions) for pair in part]))
             self.told(f"features of {len(texts):,} of {len(pairs):,} pairs computed")
         return torch.cat(images).clone(), [one.clone() for one in texts]
 
     def _pixels(self, part: Sequence[Pair]) -> Tensor:
-        return torch.stack(
-            [self.transform(open_image(pair.image, at_least=self.side)) for pair in part]
-        )
-
-    def _tokens(self, texts: list[str]) -> Tensor:
-        return trimmed(self.model, self.tokenizer(texts)).to(self.device)
+        pictures = [open_image(pair.image, at_least=self.fit.side) for pair in part]
+        return torch.from_numpy(np.stack([self.fit(one) for one in pictures]))
 
 
 class NowAndThen:

@@ -59,7 +59,7 @@ def replacing(place: Path) -> Iterator[Path]:
         ) from error
 
 
-def load_model(name: str, announce: Announce | None = None) -> tuple[Any, Any, Any]:
-    """Load (model, preprocessing for inference, tokenizer) to be trained, in full precision."""
-    model, transform, tokenizer = load_open_clip(canonical_name(name), announce)
-    return model.float(), transform, tokenizer
+def load_model(name: str, announce: Announce | None = None) -> tuple[Any, Any]:
+    """Load (model, tokenizer) to be trained, in full precision."""
+    model, tokenizer = load_open_clip(canonical_name(name), announce)
+    return model.float(), tokenizer

@@ -1,7 +1,8 @@
 """The frozen records that travel between files. The words are those of the documentation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,8 +11,18 @@ from numpy.typing import NDArray
 
 Vectors: TypeAlias = NDArray[np.float32]  # (n, dim), unit rows
 Ids: TypeAlias = NDArray[np.int64]  # (n,), from the catalog, never reused
-Pixels: TypeAlias = NDArray[np.float32]  # (3, height, width), normalised for one encoder
+Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3), sRGB, fitted to one encoder
 Kind: TypeAlias = Literal["image", "text"]
+Shape: TypeAlias = Literal["landscape", "portrait", "square"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Vectors on their way from the catalog to a snapshot, some at a time."""
+
+    count: int
+    dim: int
+    blocks: Iterator[tuple[Ids, NDArray[np.float16]]]  # ids (b,) ascending throughout, (b, dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,45 @@ class Location:
     source: str  # the root that was indexed: a folder or a corpus file
     path: str  # the file; undecodable bytes as surrogates, so that open() works
     fragment: str = ""  # the place inside the file, such as "line 12"; empty for a whole file
+    page: int | None = None  # of a document, from 1
+    line: int | None = None  # where a passage begins, from 1, on its page where there are pages
+    start: int | None = None  # span of a passage: characters in the text of the file or page
+    end: int | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape; what is not known is left out."""
+        shape: dict[str, object] = {
+            "source": self.source,
+            "path": self.path,
+            "fragment": self.fragment,
+        }
+        known = {"page": self.page, "line": self.line, "start": self.start, "end": self.end}
+        return shape | {name: value for name, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is known of a picture besides its pixels; None where nothing tells."""
+
+    taken: datetime | None = None  # local time of the place; with its zone where that is known
+    taken_from: str | None = None  # which rule gave it: "sidecar", "exif", "xmp", "iptc", "name"...
+    latitude: float | None = None  # degrees, north positive
+    longitude: float | None = None  # degrees, east positive
+    altitude: float | None = None  # metres
+    camera: str | None = None  # maker and model, the maker once
+    lens: str | None = None
+    orientation: Shape | None = None  # as it stands upright
+    format: str | None = None  # "JPEG", "HEIF", "PNG", ...
+    bytes: int | None = None  # of the file
+    title: str | None = None
+    rating: int | None = None  # stars, 0 to 5; -1 for rejected
+    keywords: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape; what is not known is left out."""
+        shape = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        shape |= {"taken": self.taken and self.taken.isoformat(), "keywords": list(self.keywords)}
+        return {name: value for name, value in shape.items() if value not in (None, [])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +93,9 @@ class Item:
     text: str | None = None  # the passage, for a text
     width: int | None = None  # pixels after EXIF orientation, for an image
     height: int | None = None
+    metadata: Metadata | None = None  # of its first location, for an image
+    captions: tuple[str, ...] = ()  # the texts that belong to it, for an image
+    pictures: tuple[int, ...] = ()  # the images that it belongs to, for a text
 
     @property
     def path(self) -> str:
@@ -79,14 +132,13 @@ class Hit:
             "score": round(self.score, 6),
             "path": item.path,
             "paths": list(item.paths),
-            "locations": [
-                {"source": place.source, "path": place.path, "fragment": place.fragment}
-                for place in item.locations
-            ],
+            "locations": [place.as_dict() for place in item.locations],
         }
         if item.kind == "text":
-            return shape | {"text": item.text}
-        return shape | {"width": item.width, "height": item.height}
+            return shape | {"text": item.text, "pictures": list(item.pictures)}
+        metadata = item.metadata.as_dict() if item.metadata else {}
+        shape |= {"width": item.width, "height": item.height}
+        return shape | {"metadata": metadata, "captions": list(item.captions)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +147,23 @@ class Skipped:
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many images a second each stage of indexing would manage alone; 0 where not known."""
+
+    decode: float = 0.0
+    embed: float = 0.0
+    write: float = 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """Give the JSON shape."""
+        return {
+            "decode": round(self.decode, 2),
+            "embed": round(self.embed, 2),
+            "write": round(self.write, 2),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +179,7 @@ class Report:
     embedded: int = 0  # vectors computed in this run
     seconds: float = 0.0
     images_per_second: float = 0.0  # images embedded per second of the whole run
+    pace: Pace = field(default=Pace())
     notes: Sequence[str] = field(default=())  # what else the user should know, a line each
 
     def as_dict(self) -> dict[str, object]:
@@ -124,6 +194,7 @@ class Report:
             "embedded": self.embedded,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
+            "pace": self.pace.as_dict(),
             "notes": list(self.notes),
         }
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from searchx import vectors
 from searchx.catalog import Catalog, Halves, Version
+from searchx.database import FORMAT
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
-from searchx.images import open_image
+from searchx.pictures.images import open_image
 from searchx.records import Hit, Ids, Item, Kind, Query, Skipped, Space, Vectors
 from searchx.vectors import Origin
 
@@ -27,7 +28,6 @@ SNAPSHOTS = "snapshots"
 _REBUILD_SHARE = 0.1  # of a snapshot that may be added or removed before it is built anew
 _MAX_K = 10_000
 _TRIES = 10
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError)  # what a broken snapshot raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,13 @@ class Status:
     sources: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     bytes: int  # of all that the library keeps on disk
+    format: int = int(FORMAT)  # of the library; older ones are brought to it when opened
 
     def as_dict(self) -> dict[str, object]:
         """Give the JSON shape."""
         return {
             "library": str(self.directory),
+            "format": self.format,
             "model": self.space.name if self.space else None,
             "images": self.images,
             "texts": self.texts,
@@ -143,11 +145,12 @@ class Library:
         query = Query(text=query) if isinstance(query, str) else query
         without = () if query.like is None else (query.like,)
         vector = self.embed(query)
-        for _ in range(_TRIES):  # again where an item was removed between search and fetch
+        for _ in range(_TRIES):  # again where an item went, or all of them, between the two
+            library = self._catalog.version().library
             ids, scores = self._search(vector, k, to, without)
             found = [int(one) for one in ids[0] if one >= 0]
             items = self._catalog.items(found)
-            if len(items) == len(found):
+            if len(items) == len(found) and library == self._catalog.version().library:
                 break
         return [
             Hit(items[one], float(score))
@@ -181,6 +184,14 @@ class Library:
             raise BadInput(f"there is no item {id} in this library")
         return items[id]
 
+    def context(self, id: int) -> tuple[str, str]:
+        """Give the passages before and after a text where it was found first; empty for none."""
+        return self._catalog.context(id)
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Give the files that could not be indexed, each with its reason; costs no walk."""
+        return self._catalog.skipped()
+
     def check(self) -> None:
         """Make sure that queries can be answered; cheap enough to ask every second.
 
@@ -210,7 +221,7 @@ class Library:
             files=counts["files"],
             sources=self._catalog.sources(),
             skipped=self._catalog.skipped(),
-            bytes=_bytes(self.directory),
+            bytes=bytes_of(self.directory),
         )
 
     @property
@@ -228,8 +239,8 @@ class Library:
             parts.append(self.encoder.embed_texts([query.text.strip()]))
         if query.image is not None:
             encoder = self.encoder
-            picture = open_image(query.image, at_least=encoder.image_size)
-            parts.append(encoder.embed_images([encoder.prepare(picture)]))
+            picture = open_image(query.image, at_least=encoder.fit.side)
+            parts.append(encoder.embed_images([encoder.fit(picture)]))
         if query.like is not None:
             parts.append(self._catalog.vector(query.like))
         return parts
@@ -279,17 +290,38 @@ def open_library(
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
 
 
-def refresh_snapshots(catalog: Catalog) -> None:
+def refresh_snapshots(catalog: Catalog, whole: bool = False) -> None:
     """Build the snapshots that are missing, broken, or have fallen behind the catalog.
 
-    Raises LibraryInUse while another process is indexing.
+    With `whole` they hold all of the catalog afterwards, else a small tail may remain. Raises
+    LibraryInUse while another process is indexing.
     """
     space = catalog.space()
     if space is None:
         return
     with catalog.indexing():
         for kind in KINDS:
-            _refresh(catalog, kind, space)
+            vectors.sweep(catalog.directory / SNAPSHOTS, kind)
+            _refresh(catalog, kind, space, 0.0 if whole else _REBUILD_SHARE)
+
+
+def rebuild_snapshots(catalog: Catalog) -> None:
+    """Build those snapshots anew that are there, whatever is in them.
+
+    Under new names: by its name a reader tells whether it has loaded the newest one.
+    """
+    space = catalog.space()
+    with catalog.indexing():
+        for kind in KINDS:
+            if space and vectors.places(catalog.directory / SNAPSHOTS, kind):
+                _build(catalog, kind, space)
+
+
+def held_ids(catalog: Catalog, kind: Kind) -> Ids:
+    """Give the ids that a search goes through: snapshot and tail, without what was removed."""
+    view = _read_view(catalog, kind)
+    held = view.snapshot.ids if view.snapshot else np.empty(0, np.int64)
+    return np.sort(np.concatenate([np.setdiff1d(held, view.excluded), view.tail_ids]))
 
 
 def drop_foreign_snapshots(catalog: Catalog) -> None:
@@ -302,41 +334,63 @@ def drop_foreign_snapshots(catalog: Catalog) -> None:
     space, version = catalog.space(), catalog.version()
     for kind in KINDS:
         for place in vectors.places(catalog.directory / SNAPSHOTS, kind):
-            if not _is_of(place, space, version):
+            if not is_of(place, space, version):
                 vectors.drop(place)
 
 
-def _is_of(place: Path, space: Space | None, version: Version) -> bool:
+def is_of(place: Path, space: Space | None, version: Version) -> bool:
+    """Tell whether a snapshot was read from this catalog, in a state that it has gone through."""
     try:
         return _fits(vectors.read_manifest(place).origin, space, version)
-    except _UNREADABLE:
+    except vectors.UNREADABLE:
         return False
 
 
-def _refresh(catalog: Catalog, kind: Kind, space: Space) -> None:
-    view = _read_view(catalog, kind)
-    held = view.snapshot.manifest.count if view.snapshot else 0
-    changed = len(view.tail_ids) + len(view.excluded)
-    if changed > _REBUILD_SHARE * held:
-        ids, matrix, version = catalog.read_vectors(kind)
-        place = catalog.directory / SNAPSHOTS
+def _refresh(catalog: Catalog, kind: Kind, space: Space, share: float) -> None:
+    newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+    version = catalog.version()
+    snapshot = _load_snapshot(newest, space, version)
+    held, after = (len(snapshot.ids), snapshot.manifest.origin) if snapshot else (0, None)
+    changed = catalog.count_appeared(kind, after.added if after else 0)
+    if snapshot and after:
+        gone = catalog.removed(after.removed, version.removed)
+        changed += len(np.intersect1d(gone, snapshot.ids))
+    if changed > share * held:
+        _build(catalog, kind, space)
+
+
+def _build(catalog: Catalog, kind: Kind, space: Space) -> None:
+    with catalog.rows(kind) as (rows, version):
         origin = Origin(version.library, space.digest, version.added, version.removed)
-        vectors.build(place, ids, matrix, kind, origin)
+        vectors.build(catalog.directory / SNAPSHOTS, rows, kind, origin)
 
 
 def _read_view(catalog: Catalog, kind: Kind) -> _View:
+    """Read a kind as it stands, again where the library was compacted or restored meanwhile."""
+    for _ in range(_TRIES):
+        view = _try_view(catalog, kind)
+        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        if (newest, catalog.version().library) == (view.newest, view.version.library):
+            break
+    return view
+
+
+def _try_view(catalog: Catalog, kind: Kind) -> _View:
     newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
     # The version is read after the name: the snapshot of a fitting one is never ahead of it.
     snapshot = _load_snapshot(newest, catalog.space(), catalog.version())
     after = snapshot.manifest.origin.added if snapshot else 0
     tail_ids, tail, version = catalog.read_vectors(kind, after)
+    if snapshot and not _fits(snapshot.manifest.origin, catalog.space(), version):
+        snapshot = None  # the library was restored just now
+        tail_ids, tail, version = catalog.read_vectors(kind)
     known = snapshot.manifest.origin.removed if snapshot else version.removed
     gone = catalog.removed(known, version.removed)
     held = snapshot.ids if snapshot else np.empty(0, np.int64)
     return _View(version, newest, snapshot, np.intersect1d(gone, held), tail_ids, tail)
 
 
-def _bytes(directory: Path) -> int:
+def bytes_of(directory: Path) -> int:
     """Add up the sizes of all files; one that is removed meanwhile does not count."""
     total = 0
     for root, _, names in os.walk(directory):
@@ -354,7 +408,7 @@ def _load_snapshot(
         return None
     try:
         snapshot = vectors.load(place)
-    except _UNREADABLE:
+    except vectors.UNREADABLE:
         return None  # all of it is in the catalog, and the next indexing builds it anew
     return snapshot if _fits(snapshot.manifest.origin, space, version) else None
 

@@ -1,14 +1,12 @@
-"""What people see at the prompt: progress, tables and lines. JSON never comes through here."""
+"""What people see at the prompt: tables and lines. JSON never comes through here."""
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -16,10 +14,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from searchx.encoder import Preset
     from searchx.evaluation import Evaluation, Retrieval
-    from searchx.records import Hit, Report, Skipped
+    from searchx.records import Hit, Pace, Report, Skipped
     from searchx.search import Status
+    from searchx.upkeep import Verdict
 
-SECONDS_BETWEEN_LINES: Final = 10.0
 SKIPPED_SHOWN: Final = 20
 PASSAGE: Final = 100  # characters of a text that are shown
 WIDTH_ELSEWHERE: Final = 200  # columns, where the output is no terminal: nothing is cut to fit
@@ -44,66 +42,6 @@ def console(stderr: bool = False) -> Console:
     return made
 
 
-class Meter:
-    """Shows how far a long run is: a bar on a terminal, elsewhere a line now and then.
-
-    Until ``found`` is called, the model is being loaded. Counts are of files; the rate is of
-    images. Fits ``indexer.pipeline.Progress``.
-    """
-
-    def __init__(self, console: Console, verb: str) -> None:
-        self._console = console
-        self._verb = verb
-        self._waiting = console.status("loading the model")
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._total = self._done = self._images = 0
-        self._started = self._said = 0.0
-
-    def __enter__(self) -> Self:
-        self._waiting.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting.stop()
-        self._bar.stop()
-
-    def say(self, line: str) -> None:
-        """Tell something before the counting starts; a download draws its own bar below it."""
-        self._waiting.stop()
-        self._console.print(visible(line))
-
-    def found(self, files: int, unchanged: int) -> None:
-        """Start to count."""
-        self._waiting.stop()
-        self._started = self._said = time.monotonic()
-        self._total = files - unchanged
-        if self._total:
-            self._bar.start()
-            self._bar.add_task(self._verb, total=self._total, rate="")
-
-    def done(self, files: int, images: int, texts: int) -> None:
-        """Count on."""
-        self._done += files
-        self._images += images
-        rate = self._images / max(time.monotonic() - self._started, 1e-9)
-        shown = f"{rate:,.1f} images/s" if self._images else ""
-        if self._console.is_terminal and self._total:
-            self._bar.update(self._bar.task_ids[0], completed=self._done, rate=shown)
-        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            line = f"{self._verb}: {self._done:,} of {self._total:,}, {shown}".rstrip(", ")
-            self._console.print(line)
-
-
 def hit_line(hit: "Hit", folder: Path) -> Text:
     """Give a hit on one line: score, path, and the passage of a text."""
     item = hit.item
@@ -118,8 +56,8 @@ def hit_line(hit: "Hit", folder: Path) -> Text:
     return line
 
 
-def report_lines(report: "Report") -> Iterator[str]:
-    """Tell what a run of the indexer did."""
+def report_lines(report: "Report", more: str) -> Iterator[str]:
+    """Tell what a run of the indexer did; `more` is the command that lists all skipped files."""
     counts = {
         "added": report.added,
         "unchanged": report.unchanged,
@@ -131,31 +69,68 @@ def report_lines(report: "Report") -> Iterator[str]:
     files = ", ".join(f"{count:,} {what}" for what, count in counts.items())
     rate = f" ({report.images_per_second:,.1f} images/s)" if report.images_per_second else ""
     yield f"{files}; {report.seconds:,.1f} s{rate}"
+    if stages := pace_text(report.pace):
+        yield f"each stage alone: {stages}"
     if report.skipped:
         yield "skipped:"
-    yield from skipped_lines(report.skipped[:SKIPPED_SHOWN])
-    if len(report.skipped) > SKIPPED_SHOWN:
-        yield f"  and {len(report.skipped) - SKIPPED_SHOWN:,} more; searchx status lists them"
+    yield from _first_skipped(report.skipped, more)
     for note in report.notes:
         yield f"note: {visible(note)}"
+
+
+def change_line(report: "Report", skipped: int) -> str:
+    """Tell in one line what a run changed; empty where it changed nothing.
+
+    `skipped` counts the files that were skipped in this run and not in the one before.
+    """
+    counts = {
+        "added": report.added,
+        "moved": report.moved,
+        "updated": report.updated,
+        "removed": report.removed,
+        "skipped": skipped,
+    }
+    changes = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{changes}; {report.seconds:,.1f} s" if changes else ""
+
+
+def pace_text(pace: "Pace") -> str:
+    """Name the rates of the stages that are known, in images a second, and the slowest of them."""
+    rates = {"decode": pace.decode, "embed": pace.embed, "write": pace.write}
+    known = {stage: rate for stage, rate in rates.items() if rate > 0}
+    shown = ", ".join(f"{stage} {_rate(rate)}/s" for stage, rate in known.items())
+    if len(known) < 2:
+        return shown
+    return f"{shown}; slowest: {min(known, key=lambda stage: known[stage])}"
 
 
 def skipped_lines(skipped: Sequence["Skipped"]) -> Iterator[str]:
     """Name files that were not indexed, with the reasons."""
     for one in skipped:
-        yield f"  {visible(one.path)}: {visible(one.reason)}"
+        yield f"{visible(one.path)}: {visible(one.reason)}"
 
 
-def status_lines(status: "Status") -> Iterator[str]:
-    """Tell what a library holds."""
+def status_lines(status: "Status", more: str) -> Iterator[str]:
+    """Tell what a library holds; `more` is the command that lists all skipped files."""
     yield f"library  {visible(str(status.directory))}"
     yield f"model    {visible(status.space.name) if status.space else 'none yet'}"
     yield f"holds    {status.images:,} images and {status.texts:,} texts, in {status.files:,} files"
-    yield f"size     {decimal(status.bytes)}"
+    yield f"size     {decimal(status.bytes)} (library format {status.format})"
     for number, source in enumerate(status.sources):
         yield ("sources  " if number == 0 else "         ") + visible(source)
     yield f"skipped  {len(status.skipped):,}"
-    yield from skipped_lines(status.skipped)
+    yield from _first_skipped(status.skipped, more)
+
+
+def verdict_lines(verdict: "Verdict") -> Iterator[str]:
+    """Tell what is wrong with a library and what to do, or what was checked."""
+    for problem in verdict.problems:
+        yield visible(f"{problem.what}: {problem.which}; {problem.do}")
+    checked = (
+        f"{verdict.items:,} items, {verdict.vectors:,} vectors, {verdict.snapshots:,} snapshots"
+    )
+    found = f"{len(verdict.problems):,} problems" if verdict.problems else "nothing is wrong"
+    yield f"{found}; checked: {checked}"
 
 
 def evaluation_table(evaluation: "Evaluation") -> Table:
@@ -189,6 +164,17 @@ def _percents(one: "Retrieval") -> list[str]:
         f"{one.mrr:.3f}",
         f"{one.median_rank:g}",
     ]
+
+
+def _first_skipped(skipped: Sequence["Skipped"], more: str) -> Iterator[str]:
+    yield from (f"  {line}" for line in skipped_lines(skipped[:SKIPPED_SHOWN]))
+    if len(skipped) > SKIPPED_SHOWN:
+        yield f"  and {len(skipped) - SKIPPED_SHOWN:,} more; {more} lists them"
+
+
+def _rate(rate: float) -> str:
+    """Give a rate, with a decimal where it is small enough to need one."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:,.1f}"
 
 
 def _short(path: str, folder: Path) -> str:

@@ -128,7 +128,7 @@ def train(model: str, pairs: Sequence[Pair], settings: Settings, say: Say) -> Pa
 
     def keep_best() -> None:
         if process.leads:
-            save_model(loaded[0], loaded[2], model, settings.out)
+            save_model(loaded[0], loaded[1], model, settings.out)
 
     course.run(len(training), keep_best)
     return settings.out

@@ -5,17 +5,19 @@ A snapshot is a directory with the float16 matrix, the ids, a manifest and, abov
 again by their exact cosine. It is derived from the catalog and can be deleted at any time.
 """
 
+import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from searchx.errors import BadInput, LibraryFull
-from searchx.records import Ids, Kind, Vectors
+from searchx.records import Ids, Kind, Rows, Vectors
 
 if TYPE_CHECKING:
     import faiss
@@ -26,6 +28,7 @@ _LEAST_CANDIDATES = 256
 _SCAN_ROWS = 16_384  # rows converted to float32 at a time
 _SCAN_QUERIES = 512  # compared with them at a time
 _NO_ID = -1
+UNREADABLE = (OSError, EOFError, ValueError, TypeError)  # what a broken snapshot raises
 
 Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim)
 Found: TypeAlias = tuple[
@@ -54,6 +57,7 @@ class Manifest:
     dim: int
     factory: str  # FAISS factory string, or "exact"
     nprobe: int = 0
+    digests: dict[str, str] = field(default_factory=dict)  # hex BLAKE2b-256, by name of file
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +165,7 @@ def check_width(queries: Vectors, dim: int) -> None:
 
 def build(
     directory: Path,
-    ids: Ids,
-    vectors: Halves,
+    rows: Rows,
     kind: Kind,
     origin: Origin,
     exact_below: int = EXACT_BELOW,
@@ -172,17 +175,12 @@ def build(
     One at a time: the caller holds the library (`Catalog.indexing`). Below `exact_below`
     vectors there is no FAISS index in it; an index needs 256 vectors. Raises LibraryFull.
     """
-    order = np.argsort(ids)
-    ids, vectors = ids[order], vectors[order]
-    index, nprobe, factory = _index(ids, vectors) if len(ids) >= exact_below else (None, 0, "exact")
-    manifest = Manifest(kind, origin, len(ids), vectors.shape[1], factory, nprobe)
-    for interrupted in directory.glob(f".{kind}-*.new"):
-        shutil.rmtree(interrupted, ignore_errors=True)
+    sweep(directory, kind)
     generations = [_generation(one) for one in places(directory, kind)]
     place = directory / f"{kind}-{max(generations, default=0) + 1:08d}"
     beside = directory / f".{place.name}.{os.getpid()}.new"
     try:
-        _write(beside, manifest, ids, vectors, index)
+        _write(beside, rows, kind, origin, exact_below)
         beside.replace(place)
         _sync(directory)
     except OSError as error:
@@ -197,21 +195,38 @@ def build(
     return load(place)
 
 
+def sweep(directory: Path, kind: Kind) -> None:
+    """Remove what interrupted runs left half written or half removed; the library is held."""
+    for interrupted in directory.glob(f".{kind}-*"):
+        shutil.rmtree(interrupted, ignore_errors=True)
+
+
 def newest(directory: Path, kind: Kind) -> Path | None:
     """Give the place of the newest snapshot of a kind."""
     return max(places(directory, kind), key=_generation, default=None)
 
 
 def places(directory: Path, kind: Kind) -> list[Path]:
-    """Give the places of all snapshots of a kind, also of those that were left behind."""
+    """Give the places of all snapshots of a kind, also of those that were left behind.
+
+    The oldest comes first: where removing them is interrupted, the newest is there last.
+    """
     found = directory.glob(f"{kind}-*")
-    return [one for one in found if one.name.removeprefix(f"{kind}-").isdecimal()]
+    named = [one for one in found if one.name.removeprefix(f"{kind}-").isdecimal()]
+    return sorted(named, key=_generation)
 
 
 def drop(place: Path) -> None:
-    """Remove a snapshot; raises LibraryFull where that is not possible."""
+    """Remove a snapshot; raises LibraryFull where that is not possible.
+
+    It is there as a whole or not at all, wherever this is interrupted.
+    """
+    aside = place.with_name(f".{place.name}.old")
     try:
-        shutil.rmtree(place)
+        if aside.exists():
+            shutil.rmtree(aside)
+        place.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)  # what is left of it goes with the next build
     except OSError as error:
         raise LibraryFull(
             f"{place} cannot be removed ({error.strerror or error}); it is out of date, remove it "
@@ -243,6 +258,27 @@ def read_manifest(place: Path) -> Manifest:
     return Manifest(**{**found, "origin": Origin(**found.pop("origin", {}))})
 
 
+def damaged(place: Path) -> list[str]:
+    """Name the files of a snapshot that are missing or not as they were written."""
+    try:
+        digests = dict(read_manifest(place).digests)
+    except (OSError, ValueError, TypeError):
+        return ["manifest.json"]
+    return [name for name, digest in digests.items() if _digest_or_none(place / name) != digest]
+
+
+def _digest_or_none(file: Path) -> str | None:
+    try:
+        return _digest(file)
+    except OSError:
+        return None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, partial(hashlib.blake2b, digest_size=32)).hexdigest()
+
+
 def _index(ids: Ids, vectors: Halves) -> "tuple[faiss.Index, int, str]":
     """Train and fill an IVF-PQ index; gives it with its nprobe and factory string."""
     import faiss
@@ -262,23 +298,43 @@ def _index(ids: Ids, vectors: Halves) -> "tuple[faiss.Index, int, str]":
     return index, max(16, lists // 16), factory
 
 
-def _write(
-    place: Path, manifest: Manifest, ids: Ids, vectors: Halves, index: "faiss.Index | None"
-) -> None:
+def _write(place: Path, rows: Rows, kind: Kind, origin: Origin, exact_below: int) -> None:
     place.mkdir(parents=True)
-    np.save(place / "ids.npy", ids)
-    np.save(place / "matrix.npy", vectors)
-    if index is not None:
-        import faiss
-
-        try:
-            faiss.write_index(index, str(place / "index.faiss"))
-        except RuntimeError as error:  # FAISS knows no errno
-            raise OSError(28, f"index not written: {error}") from error
+    ids = _write_rows(place, rows)
+    factory, nprobe = "exact", 0
+    if len(ids) >= exact_below:
+        index, nprobe, factory = _index(ids, np.load(place / "matrix.npy", mmap_mode="r"))
+        _write_index(index, place / "index.faiss")
+    digests = {file.name: _digest(file) for file in place.iterdir()}
+    manifest = Manifest(kind, origin, len(ids), rows.dim, factory, nprobe, digests)
     (place / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
     for file in place.iterdir():
         _sync(file)
     _sync(place)
+
+
+def _write_rows(place: Path, rows: Rows) -> Ids:
+    """Write the matrix as it is read, never held whole, and the ids; gives those."""
+    found = [np.empty(0, np.int64)]
+    with (place / "matrix.npy").open("wb") as file:
+        shape = {"descr": "<f2", "fortran_order": False, "shape": (rows.count, rows.dim)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        for ids, halves in rows.blocks:
+            file.write(halves.astype("<f2", copy=False).tobytes())
+            found.append(ids)
+    ids = np.concatenate(found)
+    with (place / "ids.npy").open("wb") as file:  # numpy.save may lose the last bytes unsaid
+        header = np.lib.format.header_data_from_array_1_0(ids)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(ids.tobytes())
+    return ids
+
+
+def _write_index(index: "faiss.Index", file: Path) -> None:
+    import faiss
+
+    with file.open("wb") as opened:  # FAISS's own files say nothing where the last bytes are lost
+        faiss.write_index(index, cast(Any, faiss).PyCallbackIOWriter(opened.write))
 
 
 def _sync(path: Path) -> None:

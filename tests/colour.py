@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from searchx.fitting import Fitting
 from searchx.records import Pixels, Space, Vectors
 
 COLOURS = {
@@ -31,25 +32,25 @@ COLOURS = {
 class ColourEncoder:
     def __init__(self, name: str = "colour") -> None:
         self.space = Space(name, f"{name}-1", 4)
-        self.image_size = 16
+        self.fit = Fitting((16, 16), "squash", "box")
         self.batch_size = 8
+        self.text_limit = 60
         self.embedded_images = 0
-
-    def prepare(self, image: Image.Image) -> Pixels:
-        small = image.resize((self.image_size, self.image_size), Image.Resampling.BOX)
-        rows: Pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
-        return rows
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
         self.embedded_images += len(pixels)
         if not pixels:
             return np.empty((0, 4), np.float32)
-        return _unit(np.stack(pixels).mean(axis=(2, 3)))
+        return _unit(np.stack(pixels).mean(axis=(1, 2), dtype=np.float32) / 255)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.empty((0, 4), np.float32)
         return _unit(np.stack([_named_colour(text) for text in texts]))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """A token is a word; none is special."""
+        return [len(text.split()) for text in texts]
 
 
 def _named_colour(text: str) -> NDArray[np.float32]:

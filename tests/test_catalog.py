@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta, timezone
+from hashlib import blake2b
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searchx.catalog import Catalog, Content, NewItem, Writing
+from searchx.catalog import Catalog, Content, KnownFolder, NewFile, NewItem, Writing
 from searchx.errors import (
     BadInput,
     LibraryCorrupt,
@@ -26,7 +28,7 @@ from searchx.errors import (
     NoLibrary,
     SpaceMismatch,
 )
-from searchx.records import Kind, Skipped, Space
+from searchx.records import Item, Kind, Location, Metadata, Skipped, Space
 
 SPACE = Space("colour", "colour-1", 4)
 ROOT = "/photos"
@@ -59,7 +61,36 @@ def picture(number: int, kind: Kind = "image") -> NewItem:
 def put(tx: Writing, path: str, *numbers: int) -> None:
     """Add pictures, and write down the one file that holds them."""
     tx.add_items([picture(number) for number in numbers])
-    tx.set_file(ROOT, path, 10, 20, [Content("image", digest(number)) for number in numbers])
+    note(tx, path, *(Content("image", digest(number)) for number in numbers))
+
+
+def note(tx: Writing, path: str, *contents: Content, reason: str | None = None) -> None:
+    tx.set_file(ROOT, NewFile(path, 10, 20, contents, reason=reason))
+
+
+def drop(tx: Writing, catalog: Catalog, *paths: str) -> None:
+    known = files(catalog)
+    tx.drop_files([known[path] for path in paths if path in known])
+
+
+def files(catalog: Catalog, source: str = ROOT) -> dict[str, int]:
+    """Give the ids of all files of a source, by path."""
+    with catalog.knowing(source) as known:
+        return {
+            str(Path(folder, name)): file
+            for folder in known.folders
+            for name, file in known.files(folder).ids.items()
+        }
+
+
+def held(catalog: Catalog, path: str) -> tuple[str, ...]:
+    file = files(catalog)[path]
+    return catalog.digests([file]).get(file, ())
+
+
+def only(catalog: Catalog, kind: Kind = "image") -> Item:
+    (one,) = ids(catalog, kind)
+    return catalog.items([one])[one]
 
 
 def ids(catalog: Catalog, kind: Kind = "image") -> list[int]:
@@ -71,7 +102,7 @@ def test_what_was_written_is_read_back(catalog: Catalog) -> None:
     with catalog.writing() as tx:
         put(tx, "/photos/a.jpg", 1)
         put(tx, "/photos/copy of a.jpg", 1)
-        tx.set_file(ROOT, "/photos/broken.jpg", 5, 6, reason="not an image")
+        tx.set_file(ROOT, NewFile("/photos/broken.jpg", 5, 6, reason="not an image"))
     found, vectors, version = catalog.read_vectors("image")
     item = catalog.items(found.tolist())[int(found[0])]
     assert (item.kind, item.digest, item.width, item.height) == ("image", digest(1), 640, 480)
@@ -85,10 +116,15 @@ def test_what_was_written_is_read_back(catalog: Catalog) -> None:
     assert catalog.counts() == {"image": 1, "text": 0, "files": 2}
     assert catalog.skipped() == (Skipped("/photos/broken.jpg", "not an image"),)
     assert catalog.sources() == (ROOT,)
-    state = catalog.files(ROOT)["/photos/a.jpg"]
-    assert (state.size, state.mtime_ns, state.digests, state.reason) == (10, 20, (digest(1),), None)
-    assert catalog.files(ROOT)["/photos/broken.jpg"].reason == "not an image"
-    assert catalog.files("/elsewhere") == {}
+    with catalog.knowing(ROOT) as known:
+        here = known.files(ROOT)
+        assert here.stamps == {"a.jpg": (10, 20), "copy of a.jpg": (10, 20), "broken.jpg": (5, 6)}
+        assert here.reasons == {"broken.jpg": "not an image"}
+        assert here.companions == {}
+        assert known.files("/photos/elsewhere").stamps == {}
+    assert held(catalog, "/photos/a.jpg") == (digest(1),)
+    assert held(catalog, "/photos/broken.jpg") == ()
+    assert files(catalog, "/elsewhere") == {}
 
 
 def test_parts_of_a_file_keep_their_order(catalog: Catalog) -> None:
@@ -96,7 +132,7 @@ def test_parts_of_a_file_keep_their_order(catalog: Catalog) -> None:
     with catalog.writing() as tx:
         put(tx, "/photos/b.jpg", 9000)
         put(tx, "/photos/many", *numbers)
-    assert catalog.files(ROOT)["/photos/many"].digests == tuple(map(digest, numbers))
+    assert held(catalog, "/photos/many") == tuple(map(digest, numbers))
 
 
 def test_nothing_stays_of_a_transaction_that_failed(catalog: Catalog) -> None:
@@ -106,7 +142,7 @@ def test_nothing_stays_of_a_transaction_that_failed(catalog: Catalog) -> None:
     with pytest.raises(ZeroDivisionError), catalog.writing() as tx:
         tx.add_source("/more")
         put(tx, "/photos/a.jpg", 2)
-        tx.drop_files(ROOT, ["/photos/a.jpg"])
+        drop(tx, catalog, "/photos/a.jpg")
         tx.drop_orphans()
         raise ZeroDivisionError
     assert dump(catalog) == before
@@ -141,7 +177,7 @@ def test_a_digest_is_one_item_of_its_kind(catalog: Catalog) -> None:
         put(tx, "/photos/a.jpg", 1, 1)
         put(tx, "/photos/b.jpg", 1)
         tx.add_items([picture(1, "text")])
-        tx.set_file(ROOT, "/photos/c.txt", 1, 1, [Content("text", digest(1), "line 3")])
+        note(tx, "/photos/c.txt", Content("text", digest(1), "line 3"))
     assert (len(ids(catalog)), len(ids(catalog, "text"))) == (1, 1)
     assert catalog.embedded("image", [digest(1), digest(2)]) == {digest(1)}
     assert catalog.items(ids(catalog, "text"))[ids(catalog, "text")[0]].text == "passage 1"
@@ -163,9 +199,9 @@ def test_names_that_are_not_utf8_come_back_as_they_were(catalog: Catalog) -> Non
     with catalog.writing() as tx:
         put(tx, name, 1)
         tx.add_source(os.fsdecode(b"/more\xfe"))
-        tx.set_file(ROOT, name + "2", 1, 1, reason=f"{name} is no picture")
+        note(tx, name + "2", reason=f"{name} is no picture")
     assert catalog.items(ids(catalog))[ids(catalog)[0]].path == name
-    assert set(catalog.files(ROOT)) == {name, name + "2"}
+    assert set(files(catalog)) == {name, name + "2"}
     assert catalog.sources() == (ROOT, os.fsdecode(b"/more\xfe"))
     assert catalog.skipped()[0].path == name + "2"
     assert "is no picture" in catalog.skipped()[0].reason
@@ -223,7 +259,7 @@ def test_the_numbers_of_a_version_never_fall(catalog: Catalog) -> None:
     with catalog.writing() as tx:
         put(tx, "/photos/a.jpg", 1, 2)
     with catalog.writing() as tx:
-        tx.drop_files(ROOT, ["/photos/a.jpg"])
+        drop(tx, catalog, "/photos/a.jpg")
         tx.drop_orphans()
     assert (catalog.version().added, catalog.version().removed) == (2, 2)
 
@@ -343,7 +379,7 @@ def test_four_processes_may_open_a_fresh_library_at_once(tmp_path: Path) -> None
     assert [one.exitcode for one in running] == [0, 0, 0, 0]
     with closing(Catalog.open(directory)) as catalog:
         assert len(ids(catalog)) == 4
-        assert len(catalog.files(ROOT)) == 4
+        assert len(files(catalog)) == 4
 
 
 def _open_at_once(directory: str, gate: str, number: int) -> None:
@@ -423,11 +459,11 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path: Path) -> None:
     written = int(run.stdout.split()[-1])
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     with closing(Catalog.open(directory)) as catalog:
-        assert len(catalog.files(ROOT)) == written > 0
+        assert len(files(catalog)) == written > 0
         assert len(ids(catalog)) == 100 * written
         with catalog.writing() as tx:
             put(tx, "/photos/more", -1 % 2**64)
-        assert len(catalog.files(ROOT)) == written + 1
+        assert len(files(catalog)) == written + 1
 
 
 def test_readers_never_see_a_vector_without_its_item(catalog: Catalog) -> None:
@@ -450,7 +486,7 @@ def test_readers_never_see_a_vector_without_its_item(catalog: Catalog) -> None:
                 with catalog.writing() as tx:
                     put(tx, f"/photos/{number}", 3 * number, 3 * number + 1, 3 * number + 2)
                     if number % 3 == 2:
-                        tx.drop_files(ROOT, [f"/photos/{number - 1}"])
+                        drop(tx, catalog, f"/photos/{number - 1}")
                         tx.drop_orphans()
         finally:
             stop.set()
@@ -468,7 +504,7 @@ def test_an_item_is_there_while_a_file_holds_it(catalog: Catalog) -> None:
         catalog.vector(1)
     before = catalog.version()
     with catalog.writing() as tx:
-        tx.set_file(ROOT, "/photos/a.jpg", 1, 1, [Content("image", digest(1))])
+        note(tx, "/photos/a.jpg", Content("image", digest(1)))
     assert catalog.version() != before
     assert ids(catalog) == [1]
     held = catalog.version()
@@ -507,31 +543,427 @@ def test_a_reader_that_follows_the_numbers_knows_what_is_there(
 ) -> None:
     """The oracle is a dictionary of files; the reader applies only what is new, step by step."""
     with closing(fresh(tmp_path_factory.mktemp("library"))) as catalog:
-        files: dict[str, tuple[int, ...]] = {}
+        expected: dict[str, tuple[int, ...]] = {}
         known: set[int] = set()
         version = catalog.version()
         for step in steps:
             with catalog.writing() as tx:
-                do(tx, step, files)
+                do(tx, catalog, step, expected)
             seen, _, now = catalog.read_vectors("image", version.added)
             known -= set(catalog.removed(version.removed, now.removed).tolist())
             known |= set(seen.tolist())
             version = now
-            expected = {digest(number) for numbers in files.values() for number in numbers}
-            assert {item.digest for item in catalog.items(sorted(known)).values()} == expected
+            there = {digest(number) for numbers in expected.values() for number in numbers}
+            assert {item.digest for item in catalog.items(sorted(known)).values()} == there
             assert sorted(known) == sorted(ids(catalog))
-            assert catalog.counts()["image"] == len(expected)
+            assert catalog.counts()["image"] == len(there)
 
 
-def do(tx: Writing, step: Step, files: dict[str, tuple[int, ...]]) -> None:
+def do(tx: Writing, catalog: Catalog, step: Step, expected: dict[str, tuple[int, ...]]) -> None:
     action, path, numbers = step
     if action == "set":
         put(tx, path, *numbers)
-        files[path] = numbers
+        expected[path] = numbers
     elif action == "drop":
-        tx.drop_files(ROOT, [path])
-        files.pop(path, None)
+        drop(tx, catalog, path)
+        expected.pop(path, None)
     elif action == "add":
         tx.add_items([picture(number) for number in numbers])
     else:
         tx.drop_orphans()
+
+
+def write(tx: Writing, path: str, *passages: str, subject: str | None = None) -> None:
+    """Add texts, and write down the one file that holds them."""
+    tx.add_items([passage(text) for text in passages])
+    contents = [
+        Content("text", passage(text).digest, f"line {line}", subject, line=line)
+        for line, text in enumerate(passages, 1)
+    ]
+    note(tx, path, *contents)
+
+
+def passage(text: str) -> NewItem:
+    found = blake2b(text.encode(), digest_size=32).hexdigest()
+    return NewItem("text", found, picture(len(text)).vector, text)
+
+
+def of_picture(number: int, subject: str, metadata: Metadata | None = None) -> Content:
+    return Content("image", digest(number), subject=subject, metadata=metadata)
+
+
+def by_text(catalog: Catalog) -> dict[str | None, Item]:
+    return {item.text: item for item in catalog.items(ids(catalog, "text")).values()}
+
+
+def test_a_source_keeps_its_rules_until_it_is_given_others(catalog: Catalog) -> None:
+    assert catalog.rules(ROOT) == catalog.rules("/unknown") == ""
+    for rules, kept in (("{1}", "{1}"), (None, "{1}"), ("{2}", "{2}"), ("", "")):
+        with catalog.writing() as tx:
+            tx.add_source(ROOT, rules)
+        assert catalog.rules(ROOT) == kept
+    assert catalog.sources() == (ROOT,)
+
+
+def test_folders_are_known_with_their_mounts(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        first = tx.add_folder(ROOT, "/photos/disk", is_mount=True)
+        put(tx, "/photos/disk/a.jpg", 1)
+        put(tx, "/photos/trip/b.jpg", 2)
+        tx.add_source("/other")
+        assert tx.add_folder("/other", "/photos/disk") != first
+    with catalog.knowing(ROOT) as known:
+        assert known.folders["/photos/disk"] == KnownFolder(first, True)
+        assert {path: one.is_mount for path, one in known.folders.items()} == {
+            "/photos/disk": True,
+            "/photos/trip": False,
+        }
+        assert known.files("/photos/disk").stamps == {"a.jpg": (10, 20)}
+    with catalog.writing() as tx:
+        assert tx.add_folder(ROOT, "/photos/disk", is_mount=False) == first
+    with catalog.knowing(ROOT) as known:
+        assert not known.folders["/photos/disk"].is_mount
+
+
+def test_a_file_is_replaced_with_all_that_was_known_of_it(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        tx.add_items([picture(number) for number in (1, 2)])
+        old = (of_picture(1, "/photos/a.jpg", Metadata(title="old", keywords=("x",))),)
+        tx.set_file(ROOT, NewFile("/photos/a.jpg", 1, 2, old, "a.xmp 3 4"))
+    with catalog.knowing(ROOT) as known:
+        before = known.files(ROOT)
+        assert before.companions == {"a.jpg": "a.xmp 3 4"}
+    with catalog.writing() as tx:
+        tx.set_file(ROOT, NewFile("/photos/a.jpg", 5, 6, [Content("image", digest(2))]))
+    with catalog.knowing(ROOT) as known:
+        after = known.files(ROOT)
+        assert (after.stamps, after.companions) == ({"a.jpg": (5, 6)}, {})
+        assert after.ids == before.ids
+    assert (only(catalog).digest, only(catalog).metadata) == (digest(2), None)
+    with catalog.writing() as tx:
+        tx.set_file(ROOT, NewFile("/photos/a.jpg", 5, 7, reason="it is empty"))
+    assert ids(catalog) == []
+    assert catalog.skipped() == (Skipped("/photos/a.jpg", "it is empty"),)
+
+
+def test_the_place_of_a_passage_is_kept(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        tx.add_items([passage("a red barn")])
+        place = Content("text", passage("a red barn").digest, "page 3, line 5", None, 3, 5, 70, 80)
+        note(tx, "/photos/notes.pdf", place)
+    (found,) = only(catalog, "text").locations
+    assert found == Location(ROOT, "/photos/notes.pdf", "page 3, line 5", 3, 5, 70, 80)
+
+
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+METADATA = st.builds(
+    Metadata,
+    taken=st.none() | st.datetimes(timezones=st.none() | ZONES),
+    taken_from=st.none() | st.sampled_from(["exif", "sidecar"]),
+    latitude=st.none() | st.floats(-90, 90),
+    longitude=st.none() | st.floats(-180, 180),
+    altitude=st.none() | st.floats(-500, 9000),
+    camera=st.none() | WORDS,
+    lens=st.none() | WORDS,
+    orientation=st.none() | st.sampled_from(["landscape", "portrait", "square"]),
+    format=st.none() | st.sampled_from(["JPEG", "HEIF"]),
+    bytes=st.none() | st.integers(0, 2**40),
+    title=st.none() | WORDS,
+    rating=st.none() | st.integers(-1, 5),
+    keywords=st.lists(WORDS, max_size=4, unique=True).map(tuple),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(known=METADATA)
+def test_metadata_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, known: Metadata
+) -> None:
+    with closing(fresh(tmp_path_factory.mktemp("library"))) as catalog:
+        with catalog.writing() as tx:
+            tx.add_items([picture(1)])
+            note(tx, "/photos/a.jpg", of_picture(1, "/photos/a.jpg", known))
+        assert only(catalog).metadata == known
+        found = only(catalog).metadata
+        assert found is not None
+        assert (found.taken and found.taken.utcoffset()) == (
+            known.taken and known.taken.utcoffset()
+        )
+
+
+def test_metadata_holds_what_no_database_text_can(catalog: Catalog) -> None:
+    """Bytes that are no text come as escapes; a keyword that is said twice counts once."""
+    odd = os.fsdecode(b"caf\xe9")
+    known = Metadata(title=odd, camera=odd, lens=odd, keywords=(odd, "b", odd))
+    with catalog.writing() as tx:
+        tx.add_items([picture(1)])
+        note(tx, "/photos/a.jpg", of_picture(1, "/photos/a.jpg", known))
+    kept = only(catalog).metadata
+    assert kept is not None
+    assert kept.title == kept.camera == kept.lens == "caf\\udce9"
+    assert kept.keywords == ("caf\\udce9", "b")
+
+
+def test_metadata_is_that_of_the_first_location_that_has_some(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/bare.jpg", 1)
+        for title in ("first", "second"):
+            path = f"/photos/{title}.jpg"
+            note(tx, path, of_picture(1, path, Metadata(title=title, keywords=(title,))))
+    found = only(catalog).metadata
+    assert found is not None
+    assert (found.title, found.keywords) == ("first", ("first",))
+    with catalog.writing() as tx:
+        drop(tx, catalog, "/photos/first.jpg")
+    found = only(catalog).metadata
+    assert found is not None
+    assert (found.title, found.keywords) == ("second", ("second",))
+
+
+def test_a_picture_and_its_texts_know_each_other_across_files_and_sources(
+    catalog: Catalog,
+) -> None:
+    subject = os.fsdecode(b"/photos/caf\xe9.jpg")
+    with catalog.writing() as tx:
+        tx.add_items([picture(1), picture(2), passage("of the row")])
+        note(tx, subject, of_picture(1, subject))
+        note(tx, "/photos/copy.jpg", of_picture(1, "/photos/copy.jpg"))
+        note(tx, "/photos/other.jpg", of_picture(2, "/photos/other.jpg"))
+        write(tx, "/photos/captions.jsonl", "a red barn", "a cold day", subject=subject)
+        write(tx, "/photos/copy.txt", "a red barn", subject="/photos/copy.jpg")
+        write(tx, "/photos/notes.txt", "of nothing")
+        tx.add_source("/rows.csv")
+        row = Content("text", passage("of the row").digest, "row 1", subject)
+        tx.set_file("/rows.csv", NewFile("/rows.csv", 1, 1, [row]))
+    images = {item.digest: item for item in catalog.items(ids(catalog)).values()}
+    texts = by_text(catalog)
+    mine = images[digest(1)]
+    assert mine.captions == ("a red barn", "a cold day", "of the row")
+    assert images[digest(2)].captions == ()
+    assert texts["a red barn"].pictures == texts["of the row"].pictures == (mine.id,)
+    assert texts["of nothing"].pictures == ()
+    assert (mine.pictures, texts["a red barn"].captions) == ((), ())
+    with catalog.writing() as tx:
+        drop(tx, catalog, "/photos/captions.jsonl")
+    assert catalog.items([mine.id])[mine.id].captions == ("a red barn", "of the row")
+
+
+def test_a_picture_shows_no_more_than_some_captions(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        tx.add_items([picture(1)])
+        note(tx, "/photos/a.jpg", of_picture(1, "a"))
+        write(tx, "/photos/a.txt", *(f"caption {number}" for number in range(50)), subject="a")
+    assert only(catalog).captions == tuple(f"caption {number}" for number in range(20))
+
+
+def test_a_passage_has_the_ones_beside_it_as_context(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        write(tx, "/photos/one.txt", "first", "second", "third")
+        write(tx, "/photos/two.txt", "other", "second", "more")
+        put(tx, "/photos/a.jpg", 1)
+    items = by_text(catalog)
+    beside = {text: catalog.context(item.id) for text, item in items.items()}
+    assert beside["first"] == ("", "second")
+    assert beside["second"] == ("first", "third")  # where it was found first
+    assert beside["third"] == ("second", "")
+    assert beside["more"] == ("second", "")
+    assert catalog.context(ids(catalog)[0]) == catalog.context(999) == ("", "")
+
+
+def test_what_is_in_files_is_told_for_many_at_once(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        for number in range(1200):
+            put(tx, f"/photos/{number}.jpg", number, number + 1)
+        note(tx, "/photos/empty.jpg")
+    known = files(catalog)
+    assert catalog.digests(known.values()) == {
+        known[f"/photos/{number}.jpg"]: (digest(number), digest(number + 1))
+        for number in range(1200)
+    }
+    assert catalog.digests([10**9]) == catalog.digests([]) == {}
+
+
+def test_a_problem_costs_nothing_that_is_known(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+        tx.note_problem(ROOT, "/photos/a.jpg", "it is locked")
+        tx.note_problem(ROOT, "/photos/closed", "it cannot be read")
+        tx.note_problem(ROOT, "/photos/closed", "it still cannot be read")
+    assert len(ids(catalog)) == 1
+    assert catalog.skipped() == (
+        Skipped("/photos/a.jpg", "it is locked"),
+        Skipped("/photos/closed", "it still cannot be read"),
+    )
+    assert catalog.counts()["files"] == 1
+    with catalog.knowing(ROOT) as known:  # both are read again as soon as they can be
+        assert known.files(ROOT).stamps == {"a.jpg": (10, -1), "closed": (0, -1)}
+        assert known.files(ROOT).reasons.keys() == {"closed"}
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+    assert [one.path for one in catalog.skipped()] == ["/photos/closed"]
+
+
+def test_files_that_are_to_be_read_again_have_no_time(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        for number in range(1100):
+            put(tx, f"/photos/{number}.jpg", number)
+    with catalog.writing() as tx:
+        known = files(catalog)
+        tx.read_again([file for path, file in known.items() if path != "/photos/7.jpg"])
+    with catalog.knowing(ROOT) as now:
+        stamps = now.files(ROOT).stamps
+    assert [name for name, stamp in stamps.items() if stamp != (10, -1)] == ["7.jpg"]
+    assert len(ids(catalog)) == 1100
+
+
+def test_the_number_of_a_file_is_not_given_twice(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+    (number,) = files(catalog).values()
+    with catalog.writing() as tx:
+        drop(tx, catalog, "/photos/a.jpg")
+    with catalog.writing() as tx:
+        put(tx, "/photos/b.jpg", 2)
+    assert number not in files(catalog).values()
+
+
+def test_one_folder_is_known_without_the_others(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a/x.jpg", 1)
+        put(tx, "/photos/b/y.jpg", 2)
+    with catalog.knowing(ROOT, "/photos/b") as known:
+        assert set(known.folders) == {"/photos/b"}
+        assert set(known.files("/photos/b").ids) == {"y.jpg"}
+        assert not known.files("/photos/a").ids
+    with catalog.knowing(ROOT, "/photos/none") as known:
+        assert not known.folders
+
+
+def test_a_folder_is_forgotten_when_nothing_is_in_it(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a/x.jpg", 1)
+        put(tx, "/photos/b/y.jpg", 2)
+        tx.add_folder(ROOT, "/photos/disk", is_mount=True)
+    with catalog.writing() as tx:
+        drop(tx, catalog, "/photos/a/x.jpg")
+        tx.drop_empty_folders()
+        put(tx, "/photos/a/z.jpg", 3)  # the folder is found again, though it was just dropped
+    with catalog.knowing(ROOT) as known:
+        assert set(known.folders) == {"/photos/a", "/photos/b", "/photos/disk"}
+    with catalog.writing() as tx:
+        drop(tx, catalog, "/photos/a/z.jpg")
+        tx.add_folder(ROOT, "/photos/disk", is_mount=False)
+        tx.drop_empty_folders()
+    with catalog.knowing(ROOT) as known:
+        assert set(known.folders) == {"/photos/b"}
+
+
+def test_a_source_goes_with_its_files_and_with_nothing_else(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+        put(tx, "/photos/both.jpg", 2)
+        note(tx, "/photos/broken.jpg", reason="not a picture")
+        tx.add_source("/photos2")
+        tx.set_file("/photos2", NewFile("/photos2/b.jpg", 1, 1, [Content("image", digest(2))]))
+    with catalog.writing() as tx:
+        assert tx.drop_source(ROOT) == 2
+    assert catalog.sources() == ("/photos2",)
+    assert only(catalog).paths == ("/photos2/b.jpg",)
+    assert catalog.skipped() == ()
+    assert (catalog.version().added, catalog.version().removed) == (2, 1)
+    with pytest.raises(BadInput, match="/photos is no source"), catalog.writing() as tx:
+        tx.drop_source(ROOT)
+
+
+def sourced(catalog: Catalog, source: str, *paths: str) -> None:
+    """Add a source with pictures, each with its own caption."""
+    with catalog.writing() as tx:
+        tx.add_source(source)
+        for path in paths:
+            number = int.from_bytes(blake2b(os.fsencode(path), digest_size=6).digest(), "big")
+            tx.add_items([picture(number), passage(f"about {number}")])
+            contents = [of_picture(number, path)]
+            contents.append(Content("text", passage(f"about {number}").digest, subject=path))
+            tx.set_file(source, NewFile(path, 10, 20, contents))
+
+
+MOVES = [
+    ("/a/photo", "/b", ["/a/photo/x.jpg", "/a/photo/trip/x.jpg", "/a/photo/photo/x.jpg"]),
+    ("/a/b", "/a", ["/a/b/x.jpg", "/a/b/y.jpg", "/a/b/b/x.jpg", "/a/b/b/b/x.jpg"]),
+    ("/a", "/a/a", ["/a/x.jpg", "/a/a/x.jpg", "/a/a/a/x.jpg", "/a/b/x.jpg"]),
+    ("/", "/mnt/old", ["/x.jpg", "/a/x.jpg"]),
+    ("/a", "/", ["/a/x.jpg", "/a/b/x.jpg", "/a/a/x.jpg"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "paths"), MOVES)
+def test_a_source_moves_with_all_that_is_below_it(
+    catalog: Catalog, old: str, new: str, paths: list[str]
+) -> None:
+    beside = [] if old == "/" else [f"{old}s/x.jpg", f"{old}.jpg", f"{old}\\x.jpg"]
+    sourced(catalog, "/beside", *beside)
+    sourced(catalog, old, *paths)
+    before = catalog.version()
+    with catalog.writing() as tx:
+        assert tx.move_source(old, new) == len(paths)
+    assert catalog.version() == before
+    assert catalog.sources() == (ROOT, "/beside", new)
+    moved = [f"{new.rstrip('/')}/{path.removeprefix(old).lstrip('/')}" for path in paths]
+    assert set(files(catalog, new)) == set(moved)
+    assert set(files(catalog, "/beside")) == set(beside)
+    for item in catalog.items(ids(catalog)).values():
+        assert len(item.captions) == 1
+    with closing(sqlite3.connect(catalog.directory / "catalog.db")) as connection:
+        subjects = {os.fsdecode(row[0]) for row in connection.execute(SUBJECTS)}
+    assert subjects == {*moved, *beside}
+
+
+SUBJECTS = "SELECT DISTINCT subject FROM location WHERE subject IS NOT NULL"
+
+
+def test_a_source_that_is_a_file_moves_with_its_rows(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        tx.add_source("/a/rows.csv")
+        tx.add_items([picture(1), picture(2)])
+        row = Content("image", digest(1), "row 1", "/a/rows.csv\0row 1")
+        named = Content("image", digest(2), "row 2", "/a/rows.csv.jpg")
+        tx.set_file("/a/rows.csv", NewFile("/a/rows.csv", 1, 1, [row, named]))
+    for old, new in (("/a/rows.csv", "/b/c/table.csv"), ("/b/c/table.csv", "/b/c/table.csv/x.csv")):
+        with catalog.writing() as tx:
+            assert tx.move_source(old, new) == 1
+        assert set(files(catalog, new)) == {new}
+    with closing(sqlite3.connect(catalog.directory / "catalog.db")) as connection:
+        subjects = {os.fsdecode(row[0]) for row in connection.execute(SUBJECTS)}
+    assert subjects == {"/b/c/table.csv/x.csv\0row 1", "/a/rows.csv.jpg"}
+
+
+def test_a_source_moves_only_from_a_known_to_a_free_place(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        tx.add_source("/more")
+    before = dump(catalog)
+    with pytest.raises(BadInput, match="/more is a source already"), catalog.writing() as tx:
+        tx.move_source(ROOT, "/more")
+    with pytest.raises(BadInput, match="/phot is no source"), catalog.writing() as tx:
+        tx.move_source("/phot", "/new")
+    assert dump(catalog) == before
+
+
+def test_a_vector_of_a_wrong_length_is_named(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+    with closing(sqlite3.connect(catalog.directory / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE vector SET data = x'0000'")
+    with pytest.raises(LibraryCorrupt, match='wrong length; run "searchx repair"'):
+        catalog.read_vectors("image")
+
+
+def test_captions_are_found_by_an_index(catalog: Catalog) -> None:
+    """The statement of the fetch; a scan of all locations would make every answer slow."""
+    with closing(sqlite3.connect(catalog.directory / "catalog.db")) as connection:
+        plan = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT theirs.id FROM location AS mine JOIN location AS theirs "
+            "ON theirs.subject = mine.subject JOIN item ON item.id = theirs.item_id "
+            "WHERE mine.item_id IN (1, 2) AND mine.subject IS NOT NULL ORDER BY theirs.id"
+        ).fetchall()
+    assert not [row[3] for row in plan if row[3].startswith("SCAN")], plan

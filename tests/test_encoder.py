@@ -1,5 +1,8 @@
 import json
+import pickle
+import random
 import shutil
+import string
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +10,8 @@ import pytest
 from PIL import Image
 
 from searchx.encoder import PRESETS, Encoder, canonical_name, load_encoder
-from searchx.errors import ModelError
-from tests.tiny_model import save_tiny_model
+from searchx.errors import BadInput, ModelError
+from tests.tiny_model import assert_cut_at_the_limit, save_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +100,9 @@ def test_an_unknown_device_is_refused(directory: Path) -> None:
 def test_vectors_are_unit_rows_in_order(tiny: Encoder) -> None:
     random = np.random.default_rng(0)
     pictures = [Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(5)]
-    pixels = [tiny.prepare(picture) for picture in pictures]
-    assert tiny.image_size == 32
-    assert pixels[0].shape == (3, 32, 32)
+    pixels = [tiny.fit(picture) for picture in pictures]
+    assert tiny.fit.side == 32
+    assert pixels[0].shape == (32, 32, 3)
     together = tiny.embed_images(pixels)
     assert together.dtype == np.float32
     assert together.shape == (5, tiny.space.dim) == (5, 16)
@@ -111,6 +114,50 @@ def test_vectors_are_unit_rows_in_order(tiny: Encoder) -> None:
     for vectors in (together, rows):
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert tiny.embed_images([]).shape == tiny.embed_texts([]).shape == (0, 16)
+
+
+def test_pixels_that_were_not_fitted_are_refused(tiny: Encoder) -> None:
+    with pytest.raises(
+        BadInput, match=r"uint8 \(32, 48, 3\), the encoder takes uint8 \(32, 32, 3\)"
+    ):
+        tiny.embed_images([np.zeros((32, 48, 3), np.uint8)])
+
+
+def test_pictures_reach_the_model_as_open_clip_prepares_them(
+    tiny: Encoder, directory: Path
+) -> None:
+    import open_clip
+    import torch
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{directory}")
+    picture = Image.effect_noise((90, 70), 80).convert("RGB")
+    with torch.inference_mode():
+        rows = model.eval().encode_image(transform(picture)[None], normalize=True)
+    assert np.allclose(tiny.embed_images([tiny.fit(picture)]), rows.numpy(), atol=1e-6)
+
+
+def test_fitting_travels_to_another_process(tiny: Encoder) -> None:
+    picture = Image.effect_noise((90, 70), 80).convert("RGB")
+    there = pickle.loads(pickle.dumps(tiny.fit))
+    assert np.array_equal(there(picture), tiny.fit(picture))
+
+
+def test_a_text_of_as_many_tokens_as_the_limit_is_seen_to_its_end(tiny: Encoder) -> None:
+    assert tiny.text_limit == 16
+    assert_cut_at_the_limit(tiny)
+
+
+def test_tokens_are_counted_however_many_they_are(tiny: Encoder) -> None:
+    texts = ["", "dog", "a dog", "a dog " * 1000, "DOG!", "\ud800", "dog <end_of_text>"]
+    assert tiny.count_tokens(texts) == [2, 3, 4, 2002, 4, 3, 4]
+    assert tiny.count_tokens(["dog"] * 3000) == [3] * 3000
+    assert tiny.count_tokens([]) == []
+
+
+def test_a_word_without_end_is_counted_in_bounded_time(tiny: Encoder) -> None:
+    """The tokenizer's own time for a word grows with the square of its length: hours for this."""
+    letters = random.Random(0).choices(string.ascii_lowercase, k=200_000)
+    assert tiny.count_tokens(["".join(letters)])[0] > 50_000
 
 
 def test_the_same_weights_are_the_same_space_wherever_they_lie(

@@ -2,6 +2,7 @@ import io
 import multiprocessing
 import os
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -12,55 +13,18 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from searchx.errors import UnreadableImage
-from searchx.images import MAX_PIXELS, open_image, read_picture, thumbnail
-
-QUARTERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
-TO_FILE = {  # how a camera held like this stores an upright scene
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-
-
-def quartered(width: int = 96, height: int = 64) -> Image.Image:
-    """Paint an upright scene whose four quarters differ, so that no turn goes unseen."""
-    image = Image.new("RGB", (width, height))
-    for number, colour in enumerate(QUARTERS):
-        corner = (number % 2 * width // 2, number // 2 * height // 2)
-        image.paste(colour, (*corner, corner[0] + width // 2, corner[1] + height // 2))
-    return image
-
-
-def packed(image: Image.Image, format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def distance(one: Image.Image, other: Image.Image) -> float:
-    assert one.size == other.size
-    return float(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)).mean())
-
-
-def colour_of(image: Image.Image) -> tuple[int, ...]:
-    assert image.mode == "RGB"
-    return tuple(np.asarray(image).reshape(-1, 3).mean(axis=0).round().astype(int).tolist())
+from searchx.pictures.images import open_image, read_picture, thumbnail
+from searchx.pictures.limits import MAX_PIXELS
+from tests.scenes import colour_of, distance, packed, quartered, stored
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_turned_upright(orientation: int, format: str) -> None:
     scene = quartered()
-    turn = TO_FILE[orientation]
-    stored = scene if turn is None else scene.transpose(turn)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    picture = read_picture(packed(stored, format, exif=exif))
+    picture = read_picture(packed(stored(scene, orientation), format, exif=exif))
     assert distance(picture.image, scene) < 6
     assert (picture.width, picture.height) == scene.size
 
@@ -304,3 +268,34 @@ def test_a_thumbnail_is_webp_within_the_side() -> None:
 def test_a_thumbnail_does_not_enlarge() -> None:
     small = Image.open(io.BytesIO(thumbnail(packed(quartered(40, 30), "PNG"), 160)))
     assert small.size == (40, 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "GIF"])
+def test_lack_of_memory_is_told_apart_from_damage(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    Image.new("L", (6000, 5000)).save(path, format)
+    command = [sys.executable, "-c", WITHIN_LITTLE_MEMORY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split("\n")[0] == f"{path}: not enough memory to decode this picture"
+    assert done.stdout.split("\n")[1] == "MemoryError"
+
+
+WITHIN_LITTLE_MEMORY = """
+import io, resource, sys
+from pathlib import Path
+from PIL import Image
+from searchx.errors import UnreadableImage
+from searchx.pictures.images import open_image
+
+file = io.BytesIO()
+Image.new("L", (8, 8)).save(file, "PNG")
+open_image(file.getvalue())  # this has loaded the decoders
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)
+try:
+    open_image(Path(sys.argv[1]))
+except UnreadableImage as error:
+    print(error)
+    print(type(error.__cause__).__name__)
+"""

@@ -12,21 +12,37 @@ PACKAGES = ("searchx", "indexer", "web", "migrations")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 RECORDS = {"searchx.errors", "searchx.records"}
+SQL = {"searchx.database", "searchx.fetching", "searchx.inspection", "searchx.writing"}
 MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a function
     "searchx": set[str](),  # names for type checkers only
     "searchx.errors": set[str](),
     "searchx.records": set[str](),
-    "searchx.encoder": RECORDS,
-    "searchx.images": RECORDS,
+    "searchx.fitting": RECORDS,
+    "searchx.tokens": RECORDS,
+    "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens"},
+    "searchx.pictures": RECORDS | {"searchx.pictures"},
+    "searchx.archives": RECORDS,
+    "searchx.contents": RECORDS | {"searchx.archives", "searchx.pictures"},
     "searchx.pairs": RECORDS,
     "searchx.database": RECORDS,
-    "searchx.catalog": RECORDS | {"searchx.database"},
+    "searchx.fetching": RECORDS,
+    "searchx.writing": RECORDS | {"searchx.database"},
+    "searchx.inspection": RECORDS | {"searchx.database", "searchx.writing"},
+    "searchx.catalog": RECORDS | SQL,
     "searchx.vectors": RECORDS,
     "searchx.modeldir": RECORDS | {"searchx.encoder"},
-    "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.images", "searchx.pairs"},
-    "searchx.distillation": RECORDS | {"searchx.images", "searchx.modeldir", "searchx.pairs"},
+    "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.pairs"},
+    "searchx.distillation": RECORDS
+    | {"searchx.fitting", "searchx.pictures", "searchx.modeldir", "searchx.pairs"},
     "searchx.feeds": RECORDS
-    | {"searchx.encoder", "searchx.evaluation", "searchx.images", "searchx.pairs"},
+    | {
+        "searchx.encoder",
+        "searchx.evaluation",
+        "searchx.fitting",
+        "searchx.pictures",
+        "searchx.pairs",
+        "searchx.tokens",
+    },
     "searchx.training": RECORDS
     | {
         "searchx.distillation",
@@ -36,17 +52,42 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.pairs",
     },
     "searchx.search": RECORDS
-    | {"searchx.catalog", "searchx.encoder", "searchx.images", "searchx.vectors"},
+    | {
+        "searchx.catalog",
+        "searchx.database",
+        "searchx.encoder",
+        "searchx.pictures",
+        "searchx.vectors",
+    },
+    "searchx.upkeep": RECORDS
+    | SQL
+    | {"searchx.catalog", "searchx.pictures", "searchx.search", "searchx.vectors"},
     "searchx.models": set[str](),
     "searchx.models.start_mini": set[str](),  # run by hand
-    "searchx.terminal": {"searchx", "indexer"},  # what the commands show
-    "searchx.cli": {"searchx", "indexer", "web"},
+    "searchx.terminal": set[str](),  # what the commands show; names for type checkers only
+    "searchx.cli": {"searchx.cli", "searchx.errors"},
+    "searchx.cli.__main__": {"searchx.cli"},
+    "searchx.cli.options": {"searchx.errors", "searchx.terminal"},
+    "searchx.cli.output": {"searchx.terminal"},
+    "searchx.cli.meter": {"searchx.records", "searchx.terminal"},
+    "searchx.cli.following": {"searchx.cli", "searchx.records", "searchx.terminal"},
+    "searchx.cli.ingest": {"searchx", "indexer"},
+    "searchx.cli.ask": {"searchx", "web"},
+    "searchx.cli.upkeep": {"searchx"},
+    "searchx.cli.models": {"searchx", "indexer"},
     "indexer": {"searchx", "indexer"},
     "web": {"searchx", "web"},
     "migrations": set[str](),
 }
 ONLY_IN = {  # libraries that live in one place
-    "sqlalchemy": ("searchx.catalog", "searchx.database", "migrations"),
+    "sqlalchemy": (
+        "searchx.catalog",
+        "searchx.database",
+        "searchx.fetching",
+        "searchx.inspection",
+        "searchx.writing",
+        "migrations",
+    ),
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
     "faiss": ("searchx.vectors",),
@@ -55,9 +96,21 @@ ONLY_IN = {  # libraries that live in one place
     "uvicorn": ("web",),
     "typer": ("searchx.cli",),
     "rich": ("searchx.cli", "searchx.terminal"),
-    "pillow_heif": ("searchx.images",),
+    "pillow_heif": ("searchx.pictures",),
+    "imagecodecs": ("searchx.pictures.jpegxl", "searchx.pictures.jpeg2000"),
+    "rawpy": ("searchx.pictures.raw",),
+    "pypdfium2": ("indexer",),
+    "docx": ("indexer",),
+    "lxml": ("indexer",),
+    "defusedxml": ("indexer",),
+    "charset_normalizer": ("indexer",),
+    "pathspec": ("indexer",),
+    "watchfiles": ("indexer",),
 }
-LATE = {"torch", "open_clip", "transformers", "faiss", "alembic", "pyarrow", "onnx", "uvicorn"}
+LATE = {
+    *("torch", "open_clip", "transformers", "faiss", "alembic", "pyarrow", "onnx", "uvicorn"),
+    *("imagecodecs", "rawpy", "pypdfium2", "docx", "lxml", "watchfiles", "charset_normalizer"),
+}
 AT_ONCE = {  # where nothing can be done without them, and who is itself imported late
     "torch": (
         "searchx.training",
@@ -118,8 +171,15 @@ def is_in(module: str, places: tuple[str, ...] | set[str]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
+def key_of(module: str) -> str:
+    """Give the nearest entry of the table: the module itself, or a package that it is in."""
+    while module not in MAY_IMPORT:
+        module = module.rpartition(".")[0]
+    return module
+
+
 def rule_of(module: str) -> set[str]:
-    return MAY_IMPORT[module] if module in MAY_IMPORT else MAY_IMPORT[module.split(".")[0]]
+    return MAY_IMPORT[key_of(module)]
 
 
 def found(wrong: list[Import]) -> list[str]:
@@ -128,7 +188,7 @@ def found(wrong: list[Import]) -> list[str]:
 
 def test_every_module_is_in_the_table() -> None:
     ours = {module for module in MODULES if module.split(".")[0] == "searchx"}
-    assert ours <= set(MAY_IMPORT)
+    assert {one for one in ours if key_of(one) == "searchx"} == {"searchx"}
     assert set(MAY_IMPORT) - set(PACKAGES) <= ours
 
 
@@ -175,7 +235,7 @@ def test_the_command_line_imports_indexer_and_web_inside_its_commands() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_only_the_command_line_prints_and_exits(path: Path) -> None:
-    if module_of(path) == "searchx.cli":
+    if is_in(module_of(path), ("searchx.cli",)):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -17,6 +17,13 @@ HEAVY = (
     "pyarrow",
     "PIL",
     "numpy",
+    "imagecodecs",
+    "rawpy",
+    "pypdfium2",
+    "docx",
+    "lxml",
+    "watchfiles",
+    "rich",
 )
 COMMAND = [sys.executable, "-c", "from searchx.cli import main; main()"]  # as the script has it
 PROMISED = 0.5  # seconds until help is there

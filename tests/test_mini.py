@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from searchx.encoder import MINI, Encoder, load_encoder
+from tests.tiny_model import assert_cut_at_the_limit
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_words_find_what_is_drawn(mini: Encoder) -> None:
         "the sun sets over the sea": sunset(),
         "a red stop sign on a pole": stop_sign(),
     }
-    vectors = mini.embed_images([mini.prepare(one) for one in pictures.values()])
+    vectors = mini.embed_images([mini.fit(one) for one in pictures.values()])
     scores = mini.embed_texts(list(pictures)) @ vectors.T  # (texts, pictures)
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
@@ -83,8 +84,8 @@ def test_words_find_what_is_drawn(mini: Encoder) -> None:
 def test_a_picture_is_nearest_to_its_blurred_and_cropped_copy(mini: Encoder) -> None:
     scenes = [scene(seed) for seed in range(8)]
     copies = [one.filter(ImageFilter.GaussianBlur(1)).crop((8, 8, 312, 232)) for one in scenes]
-    first = mini.embed_images([mini.prepare(one) for one in scenes])
-    second = mini.embed_images([mini.prepare(one) for one in copies])
+    first = mini.embed_images([mini.fit(one) for one in scenes])
+    second = mini.embed_images([mini.fit(one) for one in copies])
     assert (first @ second.T).argmax(axis=1).tolist() == list(range(8))
 
 
@@ -92,9 +93,21 @@ def test_vectors_do_not_depend_on_the_batch(mini: Encoder) -> None:
     texts = ["snow", "a very long description of a street with many cars and people " * 3, ""]
     alone = np.concatenate([mini.embed_texts([text]) for text in texts])
     assert np.allclose(mini.embed_texts(texts), alone, atol=1e-5)
-    pixels = [mini.prepare(scene(seed)) for seed in range(3)]
+    pixels = [mini.fit(scene(seed)) for seed in range(3)]
     single = np.concatenate([mini.embed_images([one]) for one in pixels])
     assert np.allclose(mini.embed_images(pixels), single, atol=1e-5)
+
+
+def test_tokens_are_counted_as_the_model_reads_them(mini: Encoder) -> None:
+    assert mini.text_limit == 64
+    assert_cut_at_the_limit(mini)
+    texts = ["", "dog", "a dog on the beach", "a dog " * 1000, "\ud800", "狗在海滩上"]
+    assert mini.count_tokens(texts) == [2, 3, 7, 2002, 3, 7]
+
+
+def test_libraries_made_with_it_stay_valid(mini: Encoder) -> None:
+    """Another digest is another space: every library would have to be indexed anew."""
+    assert mini.space.digest == "57c1a12fc65dbabfd60ae85b104f5dbc"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The page in a real browser: typing, pictures, keys, kinds, themes, and no script at all."""
 
+import json
 import shutil
 import socket
 import threading
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from indexer.pipeline import index
+from indexer.planning import Options
 from searchx.catalog import Catalog
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
@@ -22,6 +24,11 @@ from web.app import create_app
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 HOSTILE = "<img src=x onerror=document.title=1>.png"
+LONG = "long<b>&" * 25  # a word that fits on no line
+ITEMS = tuple(f"/items/{number}" for number in range(1, 8))
+RATED = """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
+  xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="3" xmp:CreateDate="2020-02-03T10:00:00"/>
+</rdf:RDF>"""
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,6 +47,22 @@ HAND_OVER = """async ([type, bytes, name]) => {
     ? new ClipboardEvent(type, {...about, clipboardData: transfer})
     : new DragEvent(type, {...about, dataTransfer: transfer});
   document.dispatchEvent(event);
+}"""
+
+# The contrast of an element's words against what they stand on, as WCAG 2 counts it.
+CONTRAST = """(one) => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const words = one.querySelector("a") ?? one;
+  let ground = words;
+  const clear = "rgba(0, 0, 0, 0)";
+  while (getComputedStyle(ground).backgroundColor === clear) ground = ground.parentElement;
+  const both = [getComputedStyle(words).color, getComputedStyle(ground).backgroundColor];
+  const [low, high] = both.map(light).sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
 }"""
 
 
@@ -79,6 +102,34 @@ def address(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         serving(create_app(library)) as address,
     ):
         yield address
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a library of which much is known: captions, keywords, passages, skipped files."""
+    folder = tmp_path_factory.mktemp("told")
+    for colour in ("red", "blue"):
+        paint(folder / f"{colour}.jpg", colour, (400, 300))
+        (folder / f"{colour}.txt").write_text(f"{LONG} {colour} " + "word " * 40)
+    (folder / "red.json").write_text(json.dumps({"title": LONG, "keywords": ["bus", LONG]}))
+    (folder / "red.xmp").write_text(RATED)
+    paragraphs = (f"{LONG} white. ", "The black van came. ", "The cyan van came. ")
+    (folder / "story.md").write_text("\n\n".join(14 * one for one in paragraphs))
+    (folder / f"{LONG}.png").write_bytes(b"no picture")
+    with (
+        library_of(folder, tmp_path_factory.mktemp("library")) as library,
+        serving(create_app(library)) as address,
+    ):
+        yield address
+
+
+@contextmanager
+def library_of(folder: Path, place: Path) -> Iterator[Library]:
+    catalog = Catalog.open(place, create=True)
+    index([folder], catalog, ColourEncoder(), options=Options(workers=0))
+    catalog.close()
+    with Library.open(place, encoder=ColourEncoder()) as library:
+        yield library
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +283,62 @@ def test_nothing_is_wider_than_the_window(browser: Browser, address: str, width:
         for place in ("/", "/?q=red", "/?q=red&to=text", "/?like=1", "/items/1", "/docs"):
             page.goto(place)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+
+
+@pytest.mark.parametrize("width", [320, 768, 1280])
+def test_what_is_known_of_items_is_not_wider_than_the_window(
+    browser: Browser, told: str, width: int
+) -> None:
+    with watched_page(browser, told, viewport={"width": width, "height": 800}) as page:
+        for place in ("/", "/?q=red", "/?q=red&to=text", *ITEMS, "/skipped"):
+            page.goto(place)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_quiet_words_can_be_read(browser: Browser, told: str, scheme: str) -> None:
+    with watched_page(browser, told, color_scheme=scheme) as page:
+        seen = set()
+        for place in (*ITEMS, "/skipped"):
+            page.goto(place)
+            for kind in ("beside", "aside", "stars", "keywords"):
+                for one in page.locator(f".{kind}").all():
+                    seen.add(kind)
+                    assert one.evaluate(CONTRAST) >= 4.5, (place, kind)
+        assert len(seen) == 4
+
+
+def test_a_text_leads_to_its_picture_and_back_without_script(browser: Browser, told: str) -> None:
+    with watched_page(browser, told, java_script_enabled=False) as page:
+        page.goto("/?q=blue&to=text")
+        link = page.get_by_role("link", name="The picture that this text belongs to").first
+        assert link.locator("img").evaluate("image => image.naturalWidth") == 400
+        link.click()
+        expect(page.get_by_role("heading", name="blue.jpg")).to_be_visible()
+        expect(page.get_by_role("heading", name="Text that belongs to it")).to_be_visible()
+        page.get_by_role("link", name="Back to the results").click()
+        assert page.url.endswith("/?q=blue&to=text")
+        page.locator(".passages .name").first.click()
+        expect(page.get_by_role("heading", name="The picture it belongs to")).to_be_visible()
+        page.get_by_role("link", name="blue.jpg").first.click()
+        expect(page.get_by_role("heading", name="blue.jpg")).to_be_visible()
+
+
+def test_a_keyword_is_a_search(browser: Browser, told: str) -> None:
+    with watched_page(browser, told) as page:
+        page.goto("/?q=red")
+        page.locator(".card .picture").first.click()
+        page.get_by_role("link", name="bus", exact=True).press("Enter")
+        page.wait_for_url("**/?q=bus")
+        expect(page.get_by_label("What to look for")).to_have_value("bus")
+
+
+def test_skipped_files_can_be_reached_from_the_start_page(browser: Browser, told: str) -> None:
+    with watched_page(browser, told) as page:
+        page.goto("/")
+        page.get_by_role("link", name="1 file was skipped").click()
+        expect(page.get_by_role("listitem")).to_have_count(1)
+        expect(page.get_by_role("listitem")).to_contain_text(LONG)
 
 
 @pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import searchx
 from indexer.pipeline import index
 from searchx import vectors
-from searchx.catalog import Catalog, Content, NewItem
+from searchx.catalog import Catalog, Content, NewFile, NewItem
 from searchx.errors import (
     BadInput,
     LibraryInUse,
@@ -25,6 +25,7 @@ from searchx.records import Hit, Kind, Query, Vectors
 from searchx.search import SNAPSHOTS, Library, Overview, drop_foreign_snapshots, refresh_snapshots
 from searchx.vectors import Origin
 from tests.colour import COLOURS, ColourEncoder, paint
+from tests.rows import rows_of
 from tests.tiny_model import save_tiny_model
 
 ROOT = "/photos"
@@ -71,7 +72,7 @@ def locate(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> No
     with catalog.writing() as tx:
         for one in numbers:
             contents = [Content(kind, digest(one))]
-            tx.set_file(ROOT, f"{ROOT}/{kind}/{one}", 1, 1, contents)
+            tx.set_file(ROOT, NewFile(f"{ROOT}/{kind}/{one}", 1, 1, contents))
 
 
 def add(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> None:
@@ -80,8 +81,10 @@ def add(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> None:
 
 
 def drop(catalog: Catalog, numbers: Sequence[int], clean: bool = True) -> None:
+    with catalog.knowing(ROOT) as known:
+        files = known.files(f"{ROOT}/image").ids
     with catalog.writing() as tx:
-        tx.drop_files(ROOT, [f"{ROOT}/image/{one}" for one in numbers])
+        tx.drop_files([files[str(one)] for one in numbers if str(one) in files])
         if clean:
             tx.drop_orphans()
 
@@ -116,8 +119,12 @@ def photos(tmp_path: Path, catalog: Catalog) -> Path:
             tx.add_items([NewItem("image", digest(number), texts[number], None, 64, 48)])
             tx.add_items([NewItem("text", digest(number), texts[number], text)])
             path = str(folder / f"{colour}.png")
-            tx.set_file(ROOT, path, 1, 1, [Content("image", digest(number))])
-            tx.set_file(ROOT, path + ".txt", 1, 1, [Content("text", digest(number), "line 1")])
+            image, passage = (
+                Content("image", digest(number)),
+                Content("text", digest(number), "line 1"),
+            )
+            tx.set_file(ROOT, NewFile(path, 1, 1, [image]))
+            tx.set_file(ROOT, NewFile(path + ".txt", 1, 1, [passage]))
     return folder
 
 
@@ -224,7 +231,7 @@ def test_a_library_that_lost_all_its_items_finds_nothing(
 def test_status_counts_what_is_there(catalog: Catalog, library: Library, photos: Path) -> None:
     embed(catalog, [1000])
     with catalog.writing() as tx:
-        tx.set_file(ROOT, "/photos/broken", 1, 1, reason="not an image")
+        tx.set_file(ROOT, NewFile("/photos/broken", 1, 1, reason="not an image"))
     refresh_snapshots(catalog)
     library.check()
     status = library.status()
@@ -372,7 +379,7 @@ def test_a_snapshot_of_another_space_is_not_used(catalog: Catalog, library: Libr
     ids, matrix, version = catalog.read_vectors("image")
     place = catalog.directory / SNAPSHOTS
     origin = Origin(version.library, "other", version.added, version.removed)
-    vectors.build(place, ids, matrix[::-1], "image", origin)
+    vectors.build(place, rows_of(ids, matrix[::-1]), "image", origin)
     assert answer(library) == expected(range(20))
 
 

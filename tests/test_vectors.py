@@ -14,22 +14,33 @@ from hypothesis import strategies as st
 
 from searchx import vectors
 from searchx.errors import BadInput, LibraryFull
-from searchx.records import Ids, Vectors
+from searchx.records import Ids, Kind, Vectors
 from searchx.vectors import (
     Found,
     Halves,
     Origin,
     Snapshot,
-    build,
     load,
     merge,
     newest,
     search_exactly,
 )
+from tests.rows import rows_of
 
 NONE = np.empty(0, np.int64)
 INDEXED = 4000  # vectors of the small IVF-PQ index below
 DIM = 32
+
+
+def build(
+    place: Path,
+    ids: Ids,
+    matrix: Halves,
+    kind: Kind,
+    origin: Origin,
+    exact_below: int = vectors.EXACT_BELOW,
+) -> Snapshot:
+    return vectors.build(place, rows_of(ids, matrix), kind, origin, exact_below)
 
 
 def unit(rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Vectors:
@@ -330,3 +341,45 @@ def test_a_place_that_cannot_be_written_is_named_and_keeps_the_old(tmp_path: Pat
     with pytest.raises(LibraryFull, match="the items are safe") as caught:
         build(tmp_path / "snapshots", *some(3), "image", Origin("a", "s", 1, 0))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "matrix.npy", "index.faiss"])
+def test_every_file_of_a_snapshot_has_its_digest(
+    indexed: Snapshot, tmp_path: Path, name: str
+) -> None:
+    place = shutil.copytree(indexed.directory, tmp_path / "image-00000001")
+    assert set(load(place).manifest.digests) == {"ids.npy", "matrix.npy", "index.faiss"}
+    assert vectors.damaged(place) == []
+    held = bytearray((place / name).read_bytes())
+    held[-1] ^= 1  # one bit; it may well load
+    (place / name).write_bytes(held)
+    assert vectors.damaged(place) == [name]
+    (place / name).unlink()
+    assert vectors.damaged(place) == [name]
+
+
+@pytest.mark.parametrize(
+    "held", ["", "[]", "{}", "null", '{"origin": 3}', "\0", '{"kind": "image"']
+)
+def test_a_manifest_that_cannot_be_read_is_damage(tmp_path: Path, held: str) -> None:
+    place = build(tmp_path, *some(3), "image", Origin("a", "s", 1, 0)).directory
+    (place / "manifest.json").write_text(held)
+    assert vectors.damaged(place) == ["manifest.json"]
+
+
+@pytest.mark.parametrize("digests", ["3", '["ids.npy"]', "null"])
+def test_digests_that_are_none_are_damage(tmp_path: Path, digests: str) -> None:
+    place = build(tmp_path, *some(3), "image", Origin("a", "s", 1, 0)).directory
+    manifest = json.loads((place / "manifest.json").read_text())
+    (place / "manifest.json").write_text(json.dumps(manifest | {"digests": json.loads(digests)}))
+    assert vectors.damaged(place) == ["manifest.json"]
+
+
+def test_a_snapshot_without_digests_is_not_damaged(tmp_path: Path) -> None:
+    """The first version wrote none."""
+    place = build(tmp_path, *some(3), "image", Origin("a", "s", 1, 0)).directory
+    manifest = json.loads((place / "manifest.json").read_text())
+    del manifest["digests"]
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    assert vectors.damaged(place) == []
+    assert load(place).manifest.digests == {}

@@ -1,14 +1,20 @@
 """The server over a small real library: answers, limits, and what it must not give away."""
 
+import html
 import io
 import os
 import re
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import HTTPException
@@ -17,17 +23,19 @@ from PIL import Image
 from starlette.types import Message
 
 from indexer.pipeline import index
+from indexer.planning import Options
 from searchx.catalog import Catalog
-from searchx.images import open_image
-from searchx.records import Query
-from searchx.search import Library
+from searchx.pictures.images import open_image
+from searchx.records import Location, Metadata, Query
+from searchx.search import KINDS, Library
 from tests.colour import ColourEncoder, paint
 from web import pictures
-from web.api import Answer, HitShape, ItemShape
-from web.app import create_app
+from web.api import Answer, HitShape, ItemAnswer, ItemShape, LocationShape, MetadataShape
+from web.app import SKIPPED_SHOWN, create_app
 from web.guard import COOKIE, MAX_UPLOAD, host_name, same, session_of
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&.png"
+Pack: TypeAlias = Callable[..., Path]
 HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
 
 
@@ -44,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 def library_of(folder: Path, place: Path) -> Library:
     catalog = Catalog.open(place, create=True)
-    index([folder], catalog, ColourEncoder())
+    index([folder], catalog, ColourEncoder(), options=Options(workers=0))
     catalog.close()
     return Library.open(place, encoder=ColourEncoder())
 
@@ -87,9 +95,41 @@ def test_the_documented_shapes_are_those_of_the_records(client: TestClient) -> N
     answer = client.get("/api/search", params={"q": "red"}).json()
     Answer.model_validate(answer)
     texts = client.get("/api/search", params={"q": "red", "to": "text"}).json()
-    fields = set(answer["hits"][0]) | set(texts["hits"][0])
-    assert fields == set(HitShape.model_fields)
-    assert fields - {"score"} == set(ItemShape.model_fields)
+    given = set(answer["hits"][0]) | set(texts["hits"][0])
+    assert given == set(HitShape.model_fields)
+    assert given - {"score"} == set(ItemShape.model_fields)
+
+
+def test_the_documented_keys_are_those_of_the_records() -> None:
+    assert [*LocationShape.model_fields] == [field.name for field in fields(Location)]
+    assert [*MetadataShape.model_fields] == [field.name for field in fields(Metadata)]
+
+
+def test_an_item_tells_all_that_is_known_of_it(told: TestClient, told_library: Library) -> None:
+    item = told.get(f"/api/items/{id_of(told_library, 'red.png')}").json()
+    assert ItemAnswer.model_validate(item).metadata is not None
+    assert item["metadata"]["taken"] == "2021-05-02T07:41:09-06:00"
+    assert item["metadata"]["rating"] == 4
+    assert "lens" not in item["metadata"]
+    assert CAPTION in item["captions"]
+    assert "context" not in item
+    assert told.get("/api/search?q=red&k=1").json()["hits"][0]["metadata"] == item["metadata"]
+
+
+def test_a_text_is_given_with_its_picture_and_its_place(
+    told: TestClient, told_library: Library
+) -> None:
+    text = told_library.search(CAPTION, 1, "text")[0]
+    answer = told.get(f"/api/items/{text.id}").json()
+    assert answer["pictures"] == [id_of(told_library, "red.png")]
+    assert answer["context"] == {"before": "", "after": ""}  # other captions are no context
+    story = [told.get(f"/api/items/{one}").json() for one in story_ids(told_library)]
+    assert [one["locations"][0]["line"] for one in story] == [1, 3, 5]
+    assert story[1]["context"] == {"before": story[0]["text"], "after": story[2]["text"]}
+    assert story[0]["context"]["before"] == story[2]["context"]["after"] == ""
+    assert "page" not in story[0]["locations"][0]
+    for one in story:
+        assert set(one) | {*item_fields(told)} == set(ItemAnswer.model_fields)
 
 
 def test_more_like_an_item(client: TestClient, library: Library) -> None:
@@ -212,6 +252,168 @@ def test_a_query_picture_waits_for_its_turn_to_be_decoded(client: TestClient) ->
             with pytest.raises(TimeoutError):
                 asked.result(1)
         assert asked.result(30).status_code == 200
+
+
+# what is known of an item
+
+SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
+  xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
+  exif:DateTimeOriginal="2021-05-02T07:41:09-06:00"
+  exif:GPSLatitude="43,36.5N" exif:GPSLongitude="116,12.0W">
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">A &lt;i&gt;title</rdf:li></rdf:Alt></dc:title>
+<dc:subject><rdf:Bag><rdf:li>&lt;b&gt;wet&lt;/b&gt; &amp; dry</rdf:li></rdf:Bag></dc:subject>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+CAPTION = '<script>alert(1)</script> A "red" bus.'
+
+
+@pytest.fixture
+def told_photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "told"
+    paint(folder / "red.png", "red")
+    (folder / "red.xmp").write_text(SIDECAR)
+    (folder / "red.txt").write_text(CAPTION)
+    paint(folder / "blue.png", "blue")
+    paragraphs = ("The white van came. ", "The <i>black</i> one came. ", "The cyan one came. ")
+    (folder / "story.md").write_text("\n\n".join(11 * one for one in paragraphs))
+    return folder
+
+
+@pytest.fixture
+def told_library(told_photos: Path, tmp_path: Path) -> Iterator[Library]:
+    with library_of(told_photos, tmp_path / "told library") as library:
+        yield library
+
+
+@pytest.fixture
+def told(told_library: Library) -> Iterator[TestClient]:
+    with TestClient(create_app(told_library), base_url="http://localhost") as client:
+        yield client
+
+
+def story_ids(library: Library) -> list[int]:
+    hits = library.search("white", 50, "text")
+    return sorted(hit.id for hit in hits if hit.path.endswith("story.md"))
+
+
+def item_fields(client: TestClient) -> set[str]:
+    hit = client.get("/api/search?q=red&k=1").json()["hits"][0]
+    return set(hit) - {"score"}
+
+
+def words_of(page: str) -> str:
+    """Give what a page says, without its markup."""
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", page).split()))
+
+
+def test_the_page_of_a_picture_tells_what_is_known_of_it(
+    told: TestClient, told_library: Library
+) -> None:
+    page = told.get(f"/items/{id_of(told_library, 'red.png')}").text
+    words = words_of(page)
+    for fact in (
+        "Title A <i>title",
+        "Taken 2 May 2021, 07:41:09, UTC-06:00 from a file beside the picture",
+        "Place 43.6083 N, 116.2000 W",
+        "Rating ★★★★☆ 4 of 5 stars",
+        "Keyword <b>wet</b> & dry",
+        "Format PNG, ",
+        "Size 64 \N{MULTIPLICATION SIGN} 48 pixels",
+        f"Text that belongs to it {CAPTION}",
+    ):
+        assert fact in words
+    assert 'datetime="2021-05-02T07:41:09-06:00"' in page
+    assert "Lens" not in words
+
+
+def test_a_keyword_leads_to_a_search_for_it(told: TestClient, told_library: Library) -> None:
+    page = told.get(f"/items/{id_of(told_library, 'red.png')}").text
+    address = re.findall(r'href="(/\?q=[^"]+)"', page)[0]
+    assert address == "/?q=%3Cb%3Ewet%3C%2Fb%3E%20%26%20dry"
+    assert 'value="&lt;b&gt;wet&lt;/b&gt; &amp; dry"' in told.get(address).text
+
+
+def test_the_page_of_a_picture_of_which_nothing_is_known_has_no_empty_facts(
+    told: TestClient, told_library: Library
+) -> None:
+    words = words_of(told.get(f"/items/{id_of(told_library, 'blue.png')}").text)
+    assert not re.search(r"\b(Title|Taken|Place|Camera|Rating|Keywords?|belongs?)\b", words)
+    assert "Format PNG, " in words
+
+
+def test_the_page_of_a_passage_tells_its_place_and_what_stands_beside_it(
+    told: TestClient, told_library: Library
+) -> None:
+    ids = story_ids(told_library)
+    texts = [told_library.item(one).text or "" for one in ids]
+    words = words_of(told.get(f"/items/{ids[1]}").text)
+    assert f"Before it: {texts[0]} {texts[1]} After it: {texts[2]}" in words
+    assert "story.md line 3" in words
+    assert "Before it" not in words_of(told.get(f"/items/{ids[0]}").text)
+
+
+def test_a_text_shows_the_picture_that_it_belongs_to(
+    told: TestClient, told_library: Library
+) -> None:
+    red = id_of(told_library, "red.png")
+    text = told_library.search(CAPTION, 1, "text")[0].id
+    page = told.get(f"/items/{text}?q=bus&to=text").text
+    assert "The picture it belongs to" in page
+    assert f'href="/items/{red}?q=bus&amp;to=text"' in page
+    assert f'src="/items/{red}/thumbnail" alt="red.png"' in page
+    assert "After it" not in page
+    results = told.get("/?q=bus&to=text").text
+    assert f'src="/items/{red}/thumbnail" alt="The picture that this text belongs to"' in results
+    assert "red.png · red.txt, line 1" in words_of(results)
+
+
+def test_a_picture_is_named_by_its_caption_where_there_is_one(told: TestClient) -> None:
+    page = told.get("/?q=red").text
+    names = [html.unescape(one) for one in re.findall(r'thumbnail" alt="([^"]*)"', page)]
+    assert names == [CAPTION, "blue.png"]
+
+
+def test_what_is_known_does_not_become_markup(told: TestClient, told_library: Library) -> None:
+    ids = [hit.id for to in KINDS for hit in told_library.search("red", 50, to)]
+    for address in ["/?q=red", "/?q=red&to=text", *(f"/items/{one}" for one in ids)]:
+        page = told.get(address).text
+        assert not re.search(r"<script>alert|<b>|<i>", page)
+        assert "style=" not in page
+
+
+# what was skipped
+
+
+def test_without_skipped_files_nothing_leads_to_them(client: TestClient) -> None:
+    assert "/skipped" not in client.get("/").text
+    assert "No file was skipped" in client.get("/skipped").text
+
+
+def test_skipped_files_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / HOSTILE).write_bytes(b"no picture")
+    with library_of(tmp_path / "photos", tmp_path / "library") as library:
+        (skipped,) = library.skipped()
+        client = TestClient(create_app(library), base_url="http://localhost")
+        home = client.get("/").text
+        assert 'href="/skipped"' in home
+        assert "1 file was skipped" in home
+        page = client.get("/skipped").text
+    assert f"{skipped.path} {skipped.reason}" in words_of(page)
+    assert "<img src=x" not in page
+
+
+def test_a_thousand_skipped_files_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(SKIPPED_SHOWN + 2):
+        (folder / f"{number:04}.png").write_bytes(b"no picture")
+    with library_of(folder, tmp_path / "library") as library:
+        page = TestClient(create_app(library), base_url="http://localhost").get("/skipped").text
+    assert page.count("<li>") == SKIPPED_SHOWN
+    assert "1,002 files were skipped" in page
+    assert "The first 1,000 are listed" in page
 
 
 # the pages
@@ -448,6 +650,66 @@ def test_another_copy_serves_when_one_is_gone(tmp_path: Path) -> None:
         Path(hit.path).unlink()
         answer = TestClient(create_app(library)).get(f"/items/{hit.id}/file")
         assert answer.status_code == 200
+
+
+def packed_in_a_tar(place: Path, *pictures: bytes) -> Path:
+    with tarfile.open(place.with_suffix(".tar"), "w") as archive:
+        for number, content in enumerate(pictures):
+            info = tarfile.TarInfo(f"part/{number:04}.png")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return place.with_suffix(".tar")
+
+
+def packed_in_parquet(place: Path, *pictures: bytes) -> Path:
+    rows = [{"image": {"bytes": content, "path": None}} for content in pictures]
+    path = place.with_suffix(".parquet")
+    pa.parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    return path
+
+
+@pytest.mark.parametrize("pack", [packed_in_a_tar, packed_in_parquet])
+def test_pictures_inside_other_files_are_shown_and_given(tmp_path: Path, pack: Pack) -> None:
+    pictures = {colour: picture_of(colour) for colour in ("blue", "green", "red", "yellow")}
+    source = pack(tmp_path / "shard", *pictures.values())
+    with library_of(source, tmp_path / "library") as library:
+        client = TestClient(create_app(library))
+        for colour, content in pictures.items():
+            hit = library.search(colour, 1)[0]
+            answer = client.get(f"/items/{hit.id}/file")
+            assert answer.content == content
+            assert answer.headers["content-type"] == "image/png"
+            assert answer.headers["content-length"] == str(len(content))
+            assert answer.headers["content-disposition"].endswith(f"''item-{hit.id}.png")
+            for what in ("thumbnail", "picture"):
+                shown = client.get(f"/items/{hit.id}/{what}")
+                assert open_image(shown.content).size == (32, 32)
+
+
+@pytest.mark.parametrize("pack", [packed_in_a_tar, packed_in_parquet])
+@pytest.mark.parametrize("what", ["file", "picture", "thumbnail"])
+def test_other_content_inside_a_file_is_never_given_out(
+    tmp_path: Path, pack: Pack, what: str
+) -> None:
+    source = pack(tmp_path / "shard", picture_of("red"))
+    with library_of(source, tmp_path / "library") as library:
+        client = TestClient(create_app(library))
+        address = f"/items/{library.search('red', 1)[0].id}/{what}"
+        pack(tmp_path / "shard", picture_of("pink"))
+        assert client.get(address).status_code == 410
+        source.write_bytes(b"no corpus any more")
+        assert client.get(address).status_code == 410
+        replaced_by_a_pipe(source, source)
+        assert client.get(address).status_code == 410
+
+
+def test_a_large_picture_inside_a_file_is_given_whole(tmp_path: Path) -> None:
+    content = picture_of("red") + bytes(9 << 20)  # decoders stop at the end of the picture
+    source = packed_in_a_tar(tmp_path / "shard", content)
+    with library_of(source, tmp_path / "library") as library:
+        hit = library.search("red", 1)[0]
+    with pictures.open_file(hit.item) as file:
+        assert file.read() == content
 
 
 def test_file_names_that_are_no_text_are_served(tmp_path: Path) -> None:

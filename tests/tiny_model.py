@@ -6,6 +6,10 @@ Its vectors mean nothing, but a picture is nearest to itself.
 import json
 from pathlib import Path
 
+import numpy as np
+
+from searchx.encoder import Encoder
+
 MODEL = {
     "embed_dim": 16,
     "vision_cfg": {
@@ -43,3 +47,15 @@ def save_tiny_model(directory: Path, seed: int = 0) -> str:
     config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESSING}
     (directory / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
     return f"local-dir:{directory}"
+
+
+def assert_cut_at_the_limit(encoder: Encoder) -> None:
+    """A text of as many tokens as the limit is read to its end; what follows is not read."""
+    special = encoder.count_tokens([""])[0]
+    filled = "a " * (encoder.text_limit - special - 1)
+    within, other, beyond = filled + "dog", filled + "cat", filled + "dog cat"
+    counts = encoder.count_tokens([within, other, beyond])
+    assert counts == [encoder.text_limit, encoder.text_limit, encoder.text_limit + 1]
+    vectors = encoder.embed_texts([within, other, beyond])
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+    assert np.abs(vectors[0] - vectors[2]).max() < 1e-6

@@ -18,6 +18,7 @@ from searchx.errors import (
     SpaceMismatch,
     UnreadableImage,
 )
+from web.wording import alternative, coordinates, moment, origin, spot, stars, untold
 
 HERE = Path(__file__).resolve().parent
 _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
@@ -80,5 +81,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
+    for say in (moment, origin, coordinates, stars, spot, alternative, untold):
+        environment.filters[say.__name__] = say
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")
     return environment

@@ -12,6 +12,7 @@ from searchx.records import Hit, Kind
 from searchx.search import Library
 from web.answers import document
 from web.pictures import DECODING, MAX_ID, ItemId, item_of, served
+from web.wording import is_running_text
 
 MAX_K = 200
 MAX_TEXT = 2000  # characters of a query; encoders read far fewer
@@ -30,13 +31,45 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
 
 
 class LocationShape(BaseModel):
+    """Where an item was found. What is not known of the place in the file is left out."""
+
     source: str
     path: str
     fragment: str
+    page: int | None = None
+    line: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class MetadataShape(BaseModel):
+    """What is known of a picture besides its pixels. What is not known is left out.
+
+    `taken` is local time in ISO 8601, with its zone where that is known, and `taken_from` the
+    rule that gave it. Degrees are positive to the north and east, `altitude` is in metres.
+    """
+
+    taken: str | None = None
+    taken_from: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude: float | None = None
+    camera: str | None = None
+    lens: str | None = None
+    orientation: records.Shape | None = None
+    format: str | None = None
+    bytes: int | None = None
+    title: str | None = None
+    rating: int | None = None
+    keywords: list[str] | None = None
 
 
 class ItemShape(BaseModel):
-    """An item: a text has `text`, an image has `width` and `height`."""
+    """An item.
+
+    A text has `text` and `pictures`, the ids of the images that it belongs to; an image has
+    `width`, `height`, `metadata` and `captions`, the texts that belong to it.
+    """
 
     id: int
     kind: Kind
@@ -44,8 +77,24 @@ class ItemShape(BaseModel):
     paths: list[str]
     locations: list[LocationShape]
     text: str | None = None
+    pictures: list[int] | None = None
     width: int | None = None
     height: int | None = None
+    metadata: MetadataShape | None = None
+    captions: list[str] | None = None
+
+
+class ContextShape(BaseModel):
+    """The passages before and after a passage of a document; empty where there is none."""
+
+    before: str
+    after: str
+
+
+class ItemAnswer(ItemShape):
+    """An item; a text has `context`."""
+
+    context: ContextShape | None = None
 
 
 class HitShape(ItemShape):
@@ -115,14 +164,18 @@ def search_by_picture(
 
 @router.get(
     "/api/items/{id}",
-    summary="An item with its locations",
-    response_model=ItemShape,
+    summary="An item with its locations, and a text with what stands beside it",
+    response_model=ItemAnswer,
     responses={404: {"description": "There is no such item"}},
     tags=["items"],
 )
 def item(id: ItemId, library: Served) -> Response:
-    shape = Hit(item_of(library, id), 0.0).as_dict()
+    found = item_of(library, id)
+    shape = Hit(found, 0.0).as_dict()
     del shape["score"]  # an item by itself answers no question
+    if found.kind == "text":
+        before, after = context_of(library, found)
+        shape["context"] = ContextShape(before=before, after=after).model_dump()
     return document(shape)
 
 
@@ -150,6 +203,13 @@ def find(library: Library, query: records.Query, k: int, to: Kind) -> list[Hit]:
         raise HTTPException(400, "nothing to search for; give words (q), a picture or like")
     with nullcontext() if query.image is None else DECODING:
         return library.search(query, k, to)
+
+
+def context_of(library: Library, item: records.Item) -> tuple[str, str]:
+    """Give the passages before and after a text; those of captions and rows are no context."""
+    if item.kind != "text" or not is_running_text(item.locations[0]):
+        return "", ""
+    return library.context(item.id)
 
 
 def content_of(image: UploadFile | None) -> bytes | None:

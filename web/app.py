@@ -1,6 +1,7 @@
 """The pages, and the application that serves them with the API: ``create_app(library)``."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -13,8 +14,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from searchx import records
-from searchx.errors import NoLibrary, SearchxError
-from searchx.records import Hit, Kind
+from searchx.errors import BadInput, NoLibrary, SearchxError
+from searchx.records import Hit, Item, Kind
 from searchx.search import Library
 from web import api, pictures
 from web.answers import HERE, failure, page, status_of
@@ -24,6 +25,8 @@ from web.pictures import MAX_ID, ItemId, Uploads, item_of
 
 FIRST_HITS = 48
 MORE_LIKE_ITEM = 12
+PLACES_SHOWN = 50  # of one item
+SKIPPED_SHOWN = 1000
 
 router = APIRouter(include_in_schema=False)
 
@@ -123,7 +126,9 @@ UploadsHere = Annotated[Uploads, Depends(uploads_of)]
 @router.get("/")
 def home(library: Served, uploads: UploadsHere, asked: AskedHere) -> Response:
     if not asked.anything:
-        return page("home.html", asked=asked, state=library.overview(), limits=_LIMITS)
+        skipped = len(library.skipped())
+        state = library.overview()
+        return page("home.html", asked=asked, state=state, skipped=skipped, limits=_LIMITS)
     try:
         hits = _hits(library, uploads, asked)
     except NoLibrary:
@@ -172,8 +177,24 @@ def item_page(id: ItemId, library: Served, asked: AskedHere) -> Response:
         line = ""
     except SearchxError as error:  # the item can be shown all the same
         alike, line = [], str(error)
-    others = [hit for hit in alike if hit.id != id][:MORE_LIKE_ITEM]
-    return page("item.html", item=item, hits=others, line=line, asked=asked, limits=_LIMITS)
+    return page(
+        "item.html",
+        item=item,
+        context=api.context_of(library, item),
+        pictures=list(_items(library, item.pictures)),
+        hits=[hit for hit in alike if hit.id != id][:MORE_LIKE_ITEM],
+        line=line,
+        asked=asked,
+        places=PLACES_SHOWN,
+        limits=_LIMITS,
+    )
+
+
+@router.get("/skipped")
+def skipped_page(library: Served) -> Response:
+    skipped = library.skipped()
+    shown = skipped[:SKIPPED_SHOWN]
+    return page("skipped.html", skipped=shown, count=len(skipped), asked=Asked(), limits=_LIMITS)
 
 
 @router.get("/docs")
@@ -215,6 +236,12 @@ def _hits(library: Library, uploads: Uploads, asked: Asked) -> list[Hit]:
     image = uploads.get(asked.picture).content if asked.picture is not None else None
     query = records.Query(text=asked.q, image=image, like=asked.like)
     return find(library, query, asked.k, asked.to)
+
+
+def _items(library: Library, ids: Collection[int]) -> Iterator[Item]:
+    for id in ids:
+        with suppress(BadInput):  # removed since
+            yield library.item(id)
 
 
 def _failed_search(asked: Asked, error: SearchxError | HTTPException) -> Response:

@@ -2,15 +2,14 @@
 
 import hashlib
 import os
-import stat
 import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -18,23 +17,32 @@ from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from searchx.archives import MAX_PICTURE
+from searchx.contents import candidates, open_regular
 from searchx.errors import BadInput
-from searchx.images import thumbnail
-from searchx.records import Item
+from searchx.pictures.images import thumbnail
+from searchx.records import Item, Location
 from searchx.search import Library
 
 THUMBNAIL_SIDE = 480  # pixels, longest side
 PICTURE_SIDE = 2048
 PREVIEW_SIDE = 320
-MAX_FILE = 2**29  # bytes; the indexer takes no larger picture
 MAX_ID = 2**63 - 1  # ids are 64-bit; larger numbers are refused before SQLite sees them
 KEPT_UPLOADS = 128 * 2**20  # bytes of query pictures held in memory
 DECODING = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # each holds a whole picture
 _CHUNK = 2**18  # bytes read at once
-_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would translate line ends without it
+_IN_MEMORY = 2**23  # bytes of a picture taken out of another file; a larger one waits on disk
 _SHOWN_INLINE = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
 )
+_SUFFIXES = {
+    "text/plain": ".txt",
+    "image/jpeg": ".jpg",
+    **{
+        f"image/{name}": f".{name}"
+        for name in ("png", "gif", "webp", "avif", "bmp", "tiff", "heic")
+    },
+}
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 router = APIRouter(tags=["items"])
@@ -97,14 +105,17 @@ def get_file(id: ItemId, library: Annotated[Library, Depends(served)]) -> Respon
     item = item_of(library, id)
     if item.kind == "text":
         passage = (item.text or "").encode("utf-8", "replace")
-        return Response(passage, media_type="text/plain", headers=_file_headers(item, True))
-    file = open_file(item)
+        headers = _file_headers(item, True, "text/plain")
+        return Response(passage, media_type="text/plain", headers=headers)
+    with DECODING if any(place.fragment for place in item.locations) else nullcontext():
+        file = open_file(item)  # from inside another file it comes through memory
     with ExitStack() as failing:
         failing.enter_context(file)
+        headers = {"content-length": str(file.seek(0, os.SEEK_END))}
+        file.seek(0)
         media_type = media_type_of(file.read(64))
         file.seek(0)
-        headers = _file_headers(item, media_type in _SHOWN_INLINE)
-        headers["content-length"] = str(os.fstat(file.fileno()).st_size)
+        headers |= _file_headers(item, media_type in _SHOWN_INLINE, media_type)
         answer = FileAnswer(file, media_type, headers)
         failing.pop_all()  # the answer closes it
     return answer
@@ -139,11 +150,12 @@ def small(item: Item, directory: Path) -> bytes:
 def open_file(item: Item) -> BinaryIO:
     """Open a file that holds exactly the content that was indexed, at its start.
 
+    A picture inside another file, such as a row of a parquet file, comes as a file of its own.
     Wherever a path leads by now, other content is never given out: the digest decides. Fails
     with 410 when no location holds the content any more.
     """
     for place in item.locations:
-        file = None if place.fragment else _open_regular(place.path)
+        file = _unpacked(place, item.digest) if place.fragment else _open_regular(place.path)
         if file is None:
             continue
         if _holds(file, item.digest):
@@ -228,17 +240,31 @@ def _render(item: Item, side: int) -> bytes:
         return thumbnail(file.read(), side)
 
 
+def _unpacked(place: Location, digest: str) -> BinaryIO | None:
+    """Give the picture inside another file that has this digest; None where it is no more."""
+    try:
+        with closing(candidates(place)) as contents:
+            for content in contents:
+                if hashlib.blake2b(content, digest_size=32).hexdigest() == digest:
+                    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+                    file.write(content)
+                    file.seek(0)
+                    return cast(BinaryIO, file)
+    except (BadInput, OSError):
+        return None
+    return None
+
+
 def _open_regular(path: str) -> BinaryIO | None:
     """Open a regular file; None for anything else. Never waits, as for a named pipe."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        file = open_regular(path)
     except (OSError, ValueError):
         return None
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_FILE:
-        os.close(descriptor)
+    if os.fstat(file.fileno()).st_size > MAX_PICTURE:
+        file.close()
         return None
-    return os.fdopen(descriptor, "rb")
+    return file
 
 
 def _holds(file: BinaryIO, digest: str) -> bool:
@@ -257,8 +283,10 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _file_headers(item: Item, inline: bool) -> dict[str, str]:
-    name = Path(item.path).name if item.kind == "image" else f"item-{item.id}.txt"
+def _file_headers(item: Item, inline: bool, media_type: str) -> dict[str, str]:
+    name = Path(item.path).name
+    if item.kind == "text" or item.locations[0].fragment:  # the path is that of something larger
+        name = f"item-{item.id}{_SUFFIXES.get(media_type, '')}"
     disposition = "inline" if inline else "attachment"
     return {
         "content-disposition": f"{disposition}; filename*=utf-8''{quote(name, errors='replace')}",

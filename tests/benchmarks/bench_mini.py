@@ -25,12 +25,13 @@ def main() -> None:
     loaded = time.perf_counter() - started
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     picture = Image.fromarray(noise)
-    pixels = encoder.prepare(picture)
+    pixels = encoder.fit(picture)
     print(f"{encoder.space.name}: loaded in {loaded:.1f} s; on one core, median of {RUNS}:")
     for title, task in (
         ("one text query", lambda: encoder.embed_texts([TEXTS[0]])),
         ("four texts", lambda: encoder.embed_texts(TEXTS)),
-        ("prepare a 640 x 480 picture", lambda: encoder.prepare(picture)),
+        ("fit a 640 x 480 picture", lambda: encoder.fit(picture)),
+        ("count the tokens of 1,000 texts", lambda: encoder.count_tokens(TEXTS * 250)),
         ("embed one picture", lambda: encoder.embed_images([pixels])),
     ):
         middle, best = timed(task)

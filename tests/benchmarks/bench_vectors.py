@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from searchx.records import Vectors
+from searchx.records import Rows, Vectors
 from searchx.vectors import Found, Halves, Origin, Snapshot, build
 
 DIM = 512
@@ -46,9 +46,8 @@ def one_by_one(snapshot: Snapshot, queries: Vectors) -> tuple[Found, list[float]
 def timed_build(place: Path, vectors: Halves, exact_below: int) -> tuple[Snapshot, float]:
     started = time.perf_counter()
     ids = np.arange(1, len(vectors) + 1)
-    snapshot = build(
-        place, ids, vectors, "image", Origin("a", "bench", 1, 0), exact_below=exact_below
-    )
+    rows = Rows(len(vectors), DIM, iter([(ids, vectors)]))
+    snapshot = build(place, rows, "image", Origin("a", "bench", 1, 0), exact_below)
     return snapshot, time.perf_counter() - started
 
 

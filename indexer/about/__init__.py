@@ -1,0 +1,1 @@
+"""What is told of a picture, inside its file and beside it."""

@@ -1,0 +1,1 @@
+"""Corpus files to rows of texts and pictures, however many there are."""

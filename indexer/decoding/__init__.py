@@ -1,0 +1,1 @@
+"""Files to pictures and texts, in processes that may crash without harm."""

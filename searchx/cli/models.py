@@ -1,0 +1,133 @@
+"""What is done with models: eval, train, models."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from searchx.cli.options import (
+    DeviceOption,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    place,
+    read_path,
+)
+from searchx.cli.output import print_json, print_lines, stoppable, tell
+
+STOPPED_TRAINING = "stopped; run the same command again to go on from the last checkpoint"
+
+PairsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        parser=read_path,
+        metavar="PAIRS...",
+        help="captions.jsonl, a folder that holds one, webdataset .tar, or .parquet.",
+        show_default=False,
+    ),
+]
+
+
+def evaluate(
+    pairs: PairsArgument,
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well a model brings pictures and their captions together."""
+    from indexer.pipeline import model_of
+    from searchx import evaluation
+    from searchx.cli.meter import Meter
+    from searchx.encoder import load_encoder
+    from searchx.pairs import read_pairs
+    from searchx.records import Pace
+    from searchx.terminal import console, evaluation_table
+
+    read = read_pairs(pairs)
+    with stoppable("stopped"), Meter(console(stderr=True), "measuring") as meter:
+        encoder = load_encoder(model or model_of(place(library)), device, meter.say)
+        meter.found(len(read), 0)
+        result = evaluation.evaluate(encoder, read, lambda n: meter.done(n, n, 0, Pace()))
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        console().print(evaluation_table(result))
+
+
+def train(
+    pairs: PairsArgument,
+    out: Annotated[
+        Path, typer.Option(parser=read_path, metavar="DIR", help="Where the model is kept.")
+    ],
+    model: ModelOption = None,
+    method: Annotated[
+        Literal["head", "full"],
+        typer.Option(help="Train the projections only, or all of both towers."),
+    ] = "full",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs, at most.")] = 10,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="Pairs a step; chosen by the method.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="The highest learning rate; chosen by the method.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same order and start.")] = 0,
+    validation: Annotated[
+        float, typer.Option(help="Share of the pairs that is only measured on.")
+    ] = 0.02,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without gain before it ends.")] = 3,
+    unlock_image: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last layer groups of the image tower to train; by default all."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            parser=read_path, metavar="FILE", help="An image tower in ONNX form to learn from."
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+) -> None:
+    """Train a model on pairs; run it again after a stop to go on. Prints the model's directory."""
+    from indexer.pipeline import model_of
+    from searchx.pairs import read_pairs
+
+    read = read_pairs(pairs)
+    with stoppable(STOPPED_TRAINING):
+        from searchx import training
+
+        settings = training.Settings(
+            out=out,
+            method=method,
+            epochs=epochs,
+            batch=batch,
+            rate=rate,
+            seed=seed,
+            validation=validation,
+            patience=patience,
+            unlock_image=unlock_image,
+            teacher=teacher,
+            device=device,
+        )
+        made = training.train(model or model_of(place(library)), read, settings, tell)
+    print_lines([str(made)])
+
+
+def list_models(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """List models by purpose; * marks the one that the library uses."""
+    from dataclasses import asdict
+
+    from indexer.pipeline import model_of
+    from searchx.encoder import PRESETS
+    from searchx.terminal import console, presets_table
+
+    directory = place(library)
+    used = model_of(directory) if directory.is_dir() else None
+    presets = {preset: preset.model == used for preset in PRESETS}
+    if as_json:
+        listed = [asdict(preset) | {"in_use": mark} for preset, mark in presets.items()]
+        print_json({"models": listed})
+    else:
+        console().print(presets_table(presets))
