@@ -104,7 +104,7 @@ class Stages:
 
     def is_known(self, digest: str) -> bool:
         """Tell whether a picture has a vector. Called from the threads of the workers."""
-        return bool(self.catalog.embedded("image", [digest]))
+        return self.catalog.has("image", digest)
 
     def expect(self, path: str, before: Before) -> None:
         """Be told what is known of a file that will come."""

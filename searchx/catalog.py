@@ -198,6 +198,14 @@ class Catalog:
                 for row in connection.execute(statement, {"ids": chunk})
             ]
 
+    def has(self, kind: Kind, digest: str) -> bool:
+        """Tell whether this content has a vector already; asked for every picture of a run."""
+        with self._reading() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT 1 FROM item WHERE kind = ? AND digest = ?", (kind, bytes.fromhex(digest))
+            )
+            return found.first() is not None
+
     def embedded(self, kind: Kind, digests: Collection[str]) -> set[str]:
         """Tell which of these contents have a vector already."""
         with self._reading() as connection:

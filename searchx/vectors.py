@@ -28,6 +28,7 @@ _LEAST_CANDIDATES = 256
 _SCAN_ROWS = 16_384  # rows converted to float32 at a time
 _SCAN_QUERIES = 512  # compared with them at a time
 _NO_ID = -1
+_TRAINED_ON = 40  # vectors for each list; FAISS asks for 39 at least
 UNREADABLE = (OSError, EOFError, ValueError, TypeError)  # what a broken snapshot raises
 
 Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim)
@@ -290,8 +291,7 @@ def _index(ids: Ids, vectors: Halves) -> "tuple[faiss.Index, int, str]":
     index: Any = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # no noise on stderr
     index.do_polysemous_training = False  # minutes for a filter that no search here uses
-    sample = np.random.default_rng(0).choice(count, min(count, 64 * lists), replace=False)
-    index.train(vectors[np.sort(sample)].astype(np.float32))
+    index.train(_sample(vectors, min(count, _TRAINED_ON * lists)))
     for start in range(0, count, _SCAN_ROWS):
         block = slice(start, start + _SCAN_ROWS)
         index.add_with_ids(vectors[block].astype(np.float32), ids[block])
@@ -311,6 +311,16 @@ def _write(place: Path, rows: Rows, kind: Kind, origin: Origin, exact_below: int
     for file in place.iterdir():
         _sync(file)
     _sync(place)
+
+
+def _sample(vectors: Halves, size: int) -> Vectors:
+    """Take some vectors of all, without a second copy of them beside the result."""
+    places = np.sort(np.random.default_rng(0).choice(len(vectors), size, replace=False))
+    sample = np.empty((size, vectors.shape[1]), np.float32)
+    for start in range(0, size, _SCAN_ROWS):
+        block = slice(start, start + _SCAN_ROWS)
+        sample[block] = vectors[places[block]]
+    return sample
 
 
 def _write_rows(place: Path, rows: Rows) -> Ids:

@@ -4,6 +4,7 @@ import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -76,7 +77,7 @@ class Writing:
         A space has one digest but may get another name, as when a model directory is moved. The
         newest one is kept: under it the model can be loaded.
         """
-        row = self._connection.execute(sa.text("SELECT name, digest, dim FROM space")).first()
+        row = self._connection.execute(_sql("SELECT name, digest, dim FROM space")).first()
         if row is None:
             self._run(
                 "INSERT INTO space (name, digest, dim) VALUES (:name, :digest, :dim)",
@@ -98,7 +99,7 @@ class Writing:
     def add_folder(self, source: str, path: str, is_mount: bool = False) -> int:
         """Remember a folder of a source; gives its id."""
         folder = self._connection.execute(
-            sa.text(
+            _sql(
                 "INSERT INTO folder (source_id, path, is_mount) "
                 "VALUES ((SELECT id FROM source WHERE path = :source), :path, :is_mount) "
                 "ON CONFLICT (source_id, path) DO UPDATE SET is_mount = :is_mount RETURNING id"
@@ -112,7 +113,7 @@ class Writing:
         """Add items with their vectors; content that is there already stays as it is."""
         for item in items:
             item_id = self._connection.execute(
-                sa.text(
+                _sql(
                     "INSERT INTO item (kind, digest, text, width, height) "
                     "VALUES (:kind, :digest, :text, :width, :height) "
                     "ON CONFLICT (kind, digest) DO NOTHING RETURNING id"
@@ -137,7 +138,7 @@ class Writing:
         path, name = os.path.split(file.path)
         folder = self._folders.get((source, path)) or self._folder(source, path)
         file_id = self._connection.execute(
-            sa.text(
+            _sql(
                 "INSERT INTO file (folder_id, name, size, mtime_ns, companions, reason) "
                 "VALUES (:folder, :name, :size, :mtime_ns, :companions, :reason) "
                 "ON CONFLICT (folder_id, name) DO UPDATE SET size = excluded.size, "
@@ -182,7 +183,7 @@ class Writing:
     def drop_files(self, files: Collection[int]) -> None:
         """Forget files, by id, with their locations."""
         for chunk in chunks(list(files)):
-            touched = sa.text("SELECT item_id FROM location WHERE file_id IN :ids")
+            touched = _sql("SELECT item_id FROM location WHERE file_id IN :ids")
             bound = touched.bindparams(sa.bindparam("ids", expanding=True))
             self._touched.update(self._connection.execute(bound, {"ids": chunk}).scalars())
         self._for_each("DELETE FROM file WHERE id IN :ids", files)
@@ -202,7 +203,7 @@ class Writing:
         values = {"source": os.fsencode(source)}
         held = "SELECT file.id, reason FROM file JOIN folder ON folder.id = file.folder_id "
         held += "JOIN source ON source.id = folder.source_id WHERE source.path = :source"
-        files = self._connection.execute(sa.text(held), values).all()
+        files = self._connection.execute(_sql(held), values).all()
         self.drop_files([file.id for file in files])
         if not self._run("DELETE FROM source WHERE path = :source", values):
             raise BadInput(f"{source} is no source of this library")
@@ -253,7 +254,7 @@ class Writing:
     def _folder(self, source: str, path: str) -> int:
         """Find a folder that is known, or remember it."""
         known = self._connection.execute(
-            sa.text(
+            _sql(
                 "SELECT folder.id FROM folder JOIN source ON source.id = folder.source_id "
                 "WHERE source.path = :source AND folder.path = :path"
             ),
@@ -267,7 +268,7 @@ class Writing:
     def _add_location(self, file_id: int, content: Content) -> None:
         subject = None if content.subject is None else os.fsencode(content.subject)
         row = self._connection.execute(
-            sa.text(
+            _sql(
                 "INSERT INTO location "
                 "(file_id, item_id, fragment, subject, page, line, start, stop) VALUES (:file, "
                 "(SELECT id FROM item WHERE kind = :kind AND digest = :digest), "
@@ -316,7 +317,7 @@ class Writing:
         """Let the paths that are the old root, or lie below it, begin with the new one."""
         where = f"{column} IS NOT NULL" if source is None else "source_id = :source"
         rows = self._connection.execute(
-            sa.text(f"SELECT id, {column} AS path FROM {table} WHERE {where}"),
+            _sql(f"SELECT id, {column} AS path FROM {table} WHERE {where}"),
             {} if source is None else {"source": source},
         )
         before, after = os.fsencode(old), os.fsencode(new)
@@ -324,7 +325,7 @@ class Writing:
         moved = [{"id": one, "path": path} for one, path in found if path is not None]
         if moved:
             # In two steps: one folder may be given the path that another one still has.
-            statement = sa.text(f"UPDATE {table} SET {column} = :path WHERE id = :id")
+            statement = _sql(f"UPDATE {table} SET {column} = :path WHERE id = :id")
             aside = [{"id": one["id"], "path": b"\0" + one["path"]} for one in moved]
             for step in (aside, moved):
                 self._connection.execute(statement, step)
@@ -354,21 +355,27 @@ class Writing:
         return folder is not None
 
     def _scalar(self, statement: str, values: Mapping[str, object]) -> Any:
-        return self._connection.execute(sa.text(statement), values).scalar()
+        return self._connection.execute(_sql(statement), values).scalar()
 
     def _for_each(self, statement: str, ids: Collection[int]) -> None:
         """Run a statement over many ids, some at a time."""
-        bound = sa.text(statement).bindparams(sa.bindparam("ids", expanding=True))
+        bound = _sql(statement).bindparams(sa.bindparam("ids", expanding=True))
         extra = {"again": READ_AGAIN} if ":again" in statement else {}
         for chunk in chunks(list(ids)):
             self._connection.execute(bound, {"ids": chunk, **extra})
 
     def _touch(self, statement: str, values: Mapping[str, object]) -> None:
         """Run a statement that gives the ids of items whose locations it is about."""
-        self._touched.update(self._connection.execute(sa.text(statement), values).scalars())
+        self._touched.update(self._connection.execute(_sql(statement), values).scalars())
 
     def _run(self, statement: str, values: Mapping[str, object] | None = None) -> int:
-        return self._connection.execute(sa.text(statement), values or {}).rowcount
+        return self._connection.execute(_sql(statement), values or {}).rowcount
+
+
+@cache
+def _sql(statement: str) -> sa.TextClause:
+    """Parse a statement once; the same few are run for every file."""
+    return sa.text(statement)
 
 
 def storable(words: str) -> str:
