@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 from indexer.pipeline import index
+from indexer.planning import Options
 from searchx.catalog import Catalog
+from searchx.search import Library, refresh_snapshots
 from tests.colour import ColourEncoder, paint
 
 NOBODY = 65534
@@ -42,6 +44,10 @@ def _bound(target: Callable[[str], None], folder: str) -> None:
 def _load_everything() -> None:
     """Import what is imported late: a mere user may not be able to read where it stands."""
     with tempfile.TemporaryDirectory() as place:
-        picture = paint(Path(place) / "a.png", "red")
-        with closing(Catalog.open(Path(place) / "library", create=True)) as catalog:
-            index([picture], catalog, ColourEncoder())
+        picture, library = paint(Path(place) / "a.png", "red"), Path(place) / "library"
+        inline = Options(workers=0)  # what a worker loads, this process would not have
+        with closing(Catalog.open(library, create=True)) as catalog:
+            index([picture], catalog, ColourEncoder(), options=inline)
+            refresh_snapshots(catalog)
+        with Library.open(library, encoder=ColourEncoder()) as opened:
+            opened.search("red")
