@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
+from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryInUse, NoLibrary
 from searchx.fetching import context, fetch, joined
 from searchx.inspection import Inspected, inspect, mend
@@ -458,12 +459,7 @@ def _make_directory(directory: Path) -> None:
     if directory.is_dir():
         return
     directory.mkdir(parents=True, exist_ok=True)
-    if os.name != "nt":
-        handle = os.open(directory.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    sync(directory.parent)
 
 
 def _sign(holder: Path) -> None:

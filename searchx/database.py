@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryFull, LibraryInUse
 
 FILE_NAME = "catalog.db"
@@ -131,9 +132,9 @@ def copy_to(directory: Path, file: Path) -> None:
             checked = _write_copy(source, beside, file)
         if checked != "ok":
             raise _plain_error(directory, checked)
-        _sync(beside)
+        sync(beside)
         beside.replace(file)
-        _sync(file.parent)
+        sync(file.parent)
     except OSError as error:
         raise _no_room(file, error.strerror or str(error)) from error
     finally:
@@ -245,17 +246,6 @@ def rebuild(directory: Path) -> list[str]:
     if checked != ("ok",):
         raise _plain_error(directory, str(checked[0]))
     return ["the indexes of the database were made anew"]
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file, or the names in a directory, survive a power failure."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no handle for this
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
+from searchx.durable import sync
 from searchx.errors import BadInput, LibraryFull
 from searchx.records import Ids, Kind, Rows, Vectors
 
@@ -183,7 +184,7 @@ def build(
     try:
         _write(beside, rows, kind, origin, exact_below)
         beside.replace(place)
-        _sync(directory)
+        sync(directory)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise LibraryFull(
@@ -309,8 +310,8 @@ def _write(place: Path, rows: Rows, kind: Kind, origin: Origin, exact_below: int
     manifest = Manifest(kind, origin, len(ids), rows.dim, factory, nprobe, digests)
     (place / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
     for file in place.iterdir():
-        _sync(file)
-    _sync(place)
+        sync(file)
+    sync(place)
 
 
 def _sample(vectors: Halves, size: int) -> Vectors:
@@ -345,17 +346,6 @@ def _write_index(index: "faiss.Index", file: Path) -> None:
 
     with file.open("wb") as opened:  # FAISS's own files say nothing where the last bytes are lost
         faiss.write_index(index, cast(Any, faiss).PyCallbackIOWriter(opened.write))
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file, or the names in a directory, survive a power failure."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no handle for this
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _generation(place: Path) -> int:
