@@ -83,7 +83,8 @@ def sidecars_of(pictures: Iterable[str], aside: Iterable[str]) -> Mapping[str, t
     """Find the files that tell of pictures in the same folder: for each picture, in their order.
 
     Of `photo.jpg` tell `photo.txt`, `photo.jpg.txt`, and the `photo.jpg.supplemental-metadata.json`
-    of Google Takeout, whose long names it cuts off. Pictures of one stem share their sidecars.
+    of Google Takeout, whose long names it cuts off. Pictures of one stem share their sidecars here;
+    what one says of itself is read with the pictures.
     """
     by_stem: dict[str, list[str]] = {}  # also by the whole name
     for picture in pictures:

@@ -2,17 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
-from indexer.datasets.corpora import Columns
+from indexer.asked import Asked, asked_of, check_sources, columns_of
 from indexer.decoding.decode import Task
 from indexer.decoding.workers import Workers
-from indexer.files import Problem, source_root
+from indexer.files import Problem
 from indexer.formats import form_of
 from indexer.planning import WHOLE, Options, Plan, Scope, plan, to_read
 from indexer.rules import Rules
@@ -20,9 +20,10 @@ from indexer.stages import Before, Stages
 from indexer.tally import Tally
 from searchx.catalog import Catalog
 from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, canonical_name, load_encoder
-from searchx.errors import BadInput, NoLibrary, SpaceMismatch
+from searchx.errors import NoLibrary, SpaceMismatch
 from searchx.records import Pace, Report, Skipped, Space
-from searchx.search import drop_foreign_snapshots, refresh_snapshots
+from searchx.references import references_of
+from searchx.refreshing import drop_foreign_snapshots, refresh_snapshots
 from searchx.writing import READ_AGAIN, NewFile, Writing
 
 MOST_WORKERS: Final = 16
@@ -57,23 +58,22 @@ def index(
     A file that is gone is forgotten; a source or a drive that is missing, empty or unreadable is
     not taken for deleted. What was written stays when the run is interrupted, and the next run
     goes on from there. `rules` are kept with the sources named here; without them, those kept
-    before hold, as they do for sources inside the ones named.
+    before hold, as they do for sources inside the ones named. Of several sources named, one that
+    the rules do not fit is left as it is, with a note.
     `scopes` narrow the walk to parts of a source. Raises BadInput for a source that is neither
-    there nor known and SpaceMismatch for another encoder's library, both before anything is
-    changed, and LibraryInUse while another process is indexing.
+    there nor known or that the rules do not fit, and SpaceMismatch for another encoder's library,
+    both before anything is changed, and LibraryInUse while another process is indexing.
     """
     started = time.perf_counter()
-    named = _roots(sources, catalog.sources())
-    roots = _with_inner(named, catalog.sources())
-    _keep_apart(roots, catalog)
-    given = {} if rules is None else dict.fromkeys(named, rules)
+    asked = asked_of(sources, catalog.sources(), catalog.directory, rules, options.prune)
     supply = encoder if callable(encoder) else cache(lambda: encoder)
     with catalog.indexing():
         if not callable(encoder):
             _claim(catalog, encoder)
         drop_foreign_snapshots(catalog)
         run = _Run(catalog, supply, progress, options)
-        run.bring_up_to_date(list(_plans(roots, catalog, options, given, scopes or {})))
+        run.tally.notes += asked.notes
+        run.bring_up_to_date(list(_plans(asked, catalog, options, scopes or {})))
     return run.tally.report(time.perf_counter() - started)
 
 
@@ -99,7 +99,7 @@ def index_into(
     if isinstance(sources, Path | str):
         sources = [sources]
     directory = Path(library)
-    check_sources(directory, sources)
+    check_sources(directory, sources, rules, options.prune)
     supplied = supply_of(directory, encoder, device, announce)
     return run_once(directory, sources, supplied, progress, options, rules)
 
@@ -118,13 +118,11 @@ def run_once(
         report = index(
             sources, catalog, encoder, progress, options=options, rules=rules, scopes=scopes
         )
+        supply = encoder if callable(encoder) else cache(lambda: encoder)
+        if report.embedded:  # the encoder is loaded: what queries need of it is made now
+            references_of(directory, supply())
         refresh_snapshots(catalog)
     return report
-
-
-def check_sources(library: Path, sources: Sequence[Path | str]) -> None:
-    """Make sure that there is something to index; raises BadInput, in one line."""
-    _roots(sources, _sources_of(library))
 
 
 def supply_of(
@@ -170,65 +168,27 @@ def _space_of(library: Path) -> Space | None:
         return None
 
 
-def _sources_of(library: Path) -> tuple[str, ...]:
-    try:
-        with closing(Catalog.open(library)) as catalog:
-            return catalog.sources()
-    except NoLibrary:
-        return ()
-
-
-def _roots(sources: Sequence[Path | str], known: Sequence[str]) -> list[str]:
-    """Give the roots that are named, or all; raises BadInput for one neither there nor known."""
-    if not sources and not known:
-        raise BadInput("the library knows no source yet; name a folder or a file to index")
-    return [_root(source, known) for source in sources] or list(known)
-
-
-def _with_inner(named: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Add the known roots that lie in those named: a run is about them as well."""
-    below = tuple(root.rstrip(os.sep) + os.sep for root in named)
-    inside = [one for one in known if one.startswith(below)]
-    return list(dict.fromkeys([*named, *inside]))
-
-
-def _root(source: Path | str, known: Sequence[str]) -> str:
-    path = os.path.abspath(source) if source != "" else ""
-    return path if path in known else source_root(source)
-
-
-def _keep_apart(roots: Iterable[str], catalog: Catalog) -> None:
-    for root in roots:
-        if os.path.exists(root) and os.path.samefile(root, catalog.directory):
-            raise BadInput(f"{root} is the library itself; choose another --library for it")
-
-
 def _claim(catalog: Catalog, encoder: Encoder) -> None:
     with catalog.writing() as tx:
         tx.claim_space(encoder.space)
 
 
 def _plans(
-    roots: Sequence[str],
+    asked: Asked,
     catalog: Catalog,
     options: Options,
-    given: dict[str, Rules],
     scopes: dict[str, Sequence[Scope]],
 ) -> Iterator[Plan]:
-    sources = {*catalog.sources(), *roots}
-    for root in roots:
+    sources = {*catalog.sources(), *asked.roots}
+    for root in asked.roots:
         kept = catalog.rules(root)
         before = Rules.from_json(kept) if kept else Rules()
-        held = given.get(root, before)
+        held = asked.rules.get(root, before)
         how = options
-        if form_of(root) == "corpus" and _columns(held) != _columns(before):
+        if form_of(root) == "corpus" and columns_of(held) != columns_of(before):
             how = replace(options, deep=True)  # the same rows are other texts now
         for scope in scopes.get(root, () if scopes else (WHOLE,)):
             yield plan(root, held, catalog, how, scope, sources)
-
-
-def _columns(rules: Rules) -> Columns:
-    return Columns(rules.text_columns, rules.image_column)
 
 
 class _Run:
@@ -305,7 +265,7 @@ class _Run:
     def _tasks(self, plans: Sequence[Plan], stages: Stages) -> Iterator[Task]:
         """Give the files to read, with what was known of each told to the stages."""
         for one in plans:
-            columns = _columns(one.rules)
+            columns = columns_of(one.rules)
             for found, files in to_read(one, self.catalog):
                 names = [os.path.basename(file.path) for file in found]
                 known = [files.ids[name] for name in names if name in files.ids]

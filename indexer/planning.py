@@ -64,12 +64,21 @@ class Plan:
     mounts: dict[str, bool] = field(default_factory=dict)  # folders that became one, or stopped
     corpora: list[str] = field(default_factory=list)  # corpus files in a folder, not read with it
     apart: frozenset[str] = frozenset()  # sources inside this one, which are compared by themselves
+    library: str = ""  # its path, where it lies in this source
     holds_anything: bool = False
+    holds_files: bool = False  # of those that are read with it
+    is_left_out: bool = False  # what was known of it is there, but the rules leave all of it out
     is_whole: bool = True  # all of the source was looked at
 
     def notes(self) -> Iterator[str]:
         """Say what the user would otherwise not know of this source."""
-        if self.kept:
+        if self.is_left_out:
+            why = f" ({self.rules.patterns})" if self.rules.patterns else ""
+            yield (
+                f"{self.source}: its rules leave out all that it holds{why}; what is known of it "
+                f"stays in the library (files: {self.kept}); --prune forgets it"
+            )
+        elif self.kept:
             yield (
                 f"{_some(self.missing)}: nothing is there now, perhaps a disk that is not plugged "
                 f"in; what is known of it stays in the library (files: {self.kept}); --prune "
@@ -82,7 +91,10 @@ class Plan:
             )
         holds_anything = self.holds_anything or self.apart or self.kept
         if self.is_whole and not (holds_anything or self.is_missing):
-            yield f"{self.source} holds nothing that searchx indexes"
+            fitting = f" and that fits {self.rules.patterns}" if self.rules.patterns else ""
+            yield f"{self.source} holds nothing that searchx indexes{fitting}"
+        if self.is_whole and self.library:
+            yield f"{self.source}: the library in it was left out ({self.library})"
         if self.corpora:
             yield (
                 f"{self.source}: corpus files in it were left out "
@@ -100,7 +112,8 @@ def plan(
 ) -> Plan:
     """Compare a source, or a part of it, with what is known of it; `sources` are all there are."""
     apart = frozenset(one for one in sources if one.startswith(source.rstrip(os.sep) + os.sep))
-    made = Plan(source, rules, options, apart=apart, is_whole=scope == WHOLE)
+    library = _library_in(source, catalog)
+    made = Plan(source, rules, options, apart=apart, library=library, is_whole=scope == WHOLE)
     with catalog.knowing(source) as known:
         _Comparison(made, known, scope).run(catalog)
     return made
@@ -150,6 +163,9 @@ class _Comparison:
         has_root = scope.folder in (None, made.source)
         if ((is_empty and has_root) or made.is_missing) and not made.options.prune:
             self._keep_all()
+        elif made.is_whole and not (made.holds_files or made.options.prune) and self._is_left_out():
+            made.is_left_out = True
+            self._keep_all()
         else:
             self._miss()
 
@@ -157,6 +173,7 @@ class _Comparison:
         made = self.made
         made.problems += folder.problems
         made.corpora += folder.corpora
+        made.holds_files |= bool(folder.files)
         made.holds_anything |= bool(folder.files or folder.problems or folder.corpora)
         if folder.closed or self._is_unplugged(folder):
             self._close(folder.path, folder.closed and _is_there(folder.path + os.sep))
@@ -255,8 +272,21 @@ class _Comparison:
             elif name not in files.reasons:
                 self._count_kept(path, 1)
 
+    def _is_left_out(self) -> bool:
+        """Tell whether something that is known is there: only the rules leave it out then."""
+        if self.made.source in self.closed:
+            return False
+        return any(
+            os.path.isfile(path)
+            for folder in self.known.folders
+            for name in self.known.files(folder).ids
+            if self.made.apart.isdisjoint(
+                _upwards(path := os.path.join(folder, name), self.made.source)
+            )
+        )
+
     def _keep_all(self) -> None:
-        """Keep what is known of a source that is empty, or not there at all."""
+        """Keep what is known of a source that is empty, left out, or not there at all."""
         made = self.made
         made.gone = array("q")
         made.kept = made.hidden = 0
@@ -281,6 +311,13 @@ class _Comparison:
             places = made.missing
         if files and places[-1:] != [place]:  # one place has many folders
             places.append(place)
+
+
+def _library_in(source: str, catalog: Catalog) -> str:
+    """Give the path of the library where it lies in a source; else nothing."""
+    inside = os.path.realpath(source).rstrip(os.sep) + os.sep
+    library = os.path.realpath(catalog.directory)
+    return str(catalog.directory) if library.startswith(inside) else ""
 
 
 def _names_to_read(folder: Folder, files: KnownFiles, options: Options) -> set[str]:

@@ -35,11 +35,24 @@ class Rules:
         for option, patterns in (("include", self.include), ("exclude", self.exclude)):
             for pattern in patterns:
                 try:
-                    Patterns.of([pattern])
+                    is_said = _says_something(pattern)
                 except ValueError:
                     raise BadInput(
                         f'--{option} "{pattern}" is no pattern of gitignore; correct it'
                     ) from None
+                if not is_said:
+                    raise BadInput(
+                        f'--{option} "{pattern}" names nothing; give a pattern such as "*.jpg"'
+                    )
+        for option, names in (("text", self.text_columns), ("image", (self.image_column,))):
+            if any(name is not None and not name.strip() for name in names):
+                raise BadInput(f'--{option}-column "" names no column; give the name of one')
+
+    @property
+    def patterns(self) -> str:
+        """Write the patterns as they are typed; empty where there is none."""
+        typed = [f'--include "{one}"' for one in self.include]
+        return " ".join([*typed, *(f'--exclude "{one}"' for one in self.exclude)])
 
     def as_json(self) -> str:
         """Give the form in which the rules are kept with their source."""
@@ -47,14 +60,17 @@ class Rules:
 
     @classmethod
     def from_json(cls, kept: str) -> "Rules":
-        """Give the rules that ``as_json`` wrote; what a later version added is left aside."""
+        """Give the rules that ``as_json`` wrote; what a later version added is left aside.
+
+        So is what says nothing, which earlier versions kept.
+        """
         said = json.loads(kept)
-        image_column = said.get("image_column")
+        image_column = str(said.get("image_column") or "")
         return cls(
-            include=tuple(map(str, said.get("include", ()))),
-            exclude=tuple(map(str, said.get("exclude", ()))),
-            text_columns=tuple(map(str, said.get("text_columns", ()))),
-            image_column=None if image_column is None else str(image_column),
+            include=tuple(filter(_says_something, map(str, said.get("include", ())))),
+            exclude=tuple(filter(_says_something, map(str, said.get("exclude", ())))),
+            text_columns=tuple(filter(str.strip, map(str, said.get("text_columns", ())))),
+            image_column=image_column if image_column.strip() else None,
         )
 
 
@@ -84,6 +100,11 @@ class Patterns:
             if match is not None and match.lastindex is None:
                 return is_named
         return None
+
+
+def _says_something(pattern: str) -> bool:
+    """Tell whether a pattern is more than a blank or a comment; raises ValueError for none."""
+    return bool(Patterns.of([pattern]).lines)
 
 
 def read_patterns(path: str) -> Patterns:
@@ -133,7 +154,9 @@ def _compile(line: str) -> _Line | None:
     (pattern,) = GitIgnoreSpec.from_lines([composed(line)]).patterns or (None,)
     if pattern is None or pattern.include is None or pattern.regex is None:
         return None  # a comment, an empty line, or a range that git discards as well
-    return pattern.regex.search, pattern.include, folders_only
+    # In upper or lower case, as formats are told by their names: cameras write IMG_1.JPG.
+    regex = re.compile(pattern.regex.pattern, pattern.regex.flags | re.IGNORECASE)
+    return regex.search, pattern.include, folders_only
 
 
 def composed(path: str) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, TypeAlias
 
+from indexer.asked import check_sources
 from indexer.changes import Followed, Pauses, Sight, Waiting, is_in, is_link_to_folder, scopes_of
-from indexer.pipeline import Progress, Supply, check_sources, run_once, supply_of
+from indexer.pipeline import Progress, Supply, run_once, supply_of
 from indexer.planning import Options
 from indexer.planning import Scope as Part
 from indexer.rules import Rules, Scope
@@ -58,7 +59,7 @@ def watch(
     BadInput where the system cannot watch so many folders, or no source is left.
     """
     directory = Path(library)
-    check_sources(directory, sources)
+    check_sources(directory, sources, rules, options.prune)
     follower = _Follower(
         directory=directory,
         named=[os.path.abspath(one) for one in sources],

@@ -10,37 +10,48 @@ if TYPE_CHECKING:
     from indexer.pipeline import index_into as index
     from searchx.encoder import Encoder, load_encoder
     from searchx.errors import SearchxError
-    from searchx.records import Hit, Item, Location, Query, Report
+    from searchx.query import parse, parse_filter
+    from searchx.records import Answer, Explained, Hit, Item, Location, Part, Query, Report
     from searchx.search import Library, open_library
 
     open = open_library
 
 _PLACES = {
+    "Answer": "searchx.records:Answer",
     "Encoder": "searchx.encoder:Encoder",
+    "Explained": "searchx.records:Explained",
     "Hit": "searchx.records:Hit",
     "Item": "searchx.records:Item",
     "Library": "searchx.search:Library",
     "Location": "searchx.records:Location",
+    "Part": "searchx.records:Part",
     "Query": "searchx.records:Query",
     "Report": "searchx.records:Report",
     "SearchxError": "searchx.errors:SearchxError",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
     "open": "searchx.search:open_library",
+    "parse": "searchx.query:parse",
+    "parse_filter": "searchx.query:parse_filter",
 }
 
 __all__ = [
+    "Answer",
     "Encoder",
+    "Explained",
     "Hit",
     "Item",
     "Library",
     "Location",
+    "Part",
     "Query",
     "Report",
     "SearchxError",
     "index",
     "load_encoder",
     "open",
+    "parse",
+    "parse_filter",
 ]
 
 

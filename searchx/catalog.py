@@ -25,7 +25,10 @@ from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_er
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryInUse, NoLibrary
 from searchx.fetching import context, fetch, joined
+from searchx.filtering import matching
+from searchx.filters import Filter
 from searchx.inspection import Inspected, inspect, mend
+from searchx.lexical import Match, matches, matches_of
 from searchx.records import Ids, Item, Kind, Rows, Skipped, Space, Vectors
 from searchx.writing import Content, NewFile, NewItem, Writing, chunks
 
@@ -36,6 +39,7 @@ __all__ = [
     "Known",
     "KnownFiles",
     "KnownFolder",
+    "Match",
     "NewFile",
     "NewItem",
     "Version",
@@ -217,6 +221,19 @@ class Catalog:
         with self._reading() as connection:
             return _version(connection)
 
+    def touched(self) -> tuple[int, ...]:
+        """Give what is different as soon as anybody has written anything: a look at two files.
+
+        The version stays where a file moves or what is known of it changes, and a filter may pass
+        others then.
+        """
+        found: list[int] = []
+        for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+            with suppress(FileNotFoundError):
+                stamp = (self.directory / name).stat()
+                found += [stamp.st_size, stamp.st_mtime_ns]
+        return tuple(found)
+
     def read_vectors(self, kind: Kind, after: int = 0) -> tuple[Ids, Halves, Version]:
         """Read the vectors of items that appeared after number `after`, and the version of that.
 
@@ -229,8 +246,8 @@ class Catalog:
             rows = connection.execute(
                 sa.text(
                     "SELECT vector.item_id, vector.data FROM appearance "
-                    "JOIN item ON item.id = appearance.item_id "
-                    "JOIN vector ON vector.item_id = item.id "
+                    "CROSS JOIN item ON item.id = appearance.item_id "
+                    "CROSS JOIN vector ON vector.item_id = item.id "
                     "WHERE appearance.id > :after AND item.kind = :kind ORDER BY appearance.id"
                 ),
                 {"after": after, "kind": kind},
@@ -279,6 +296,56 @@ class Catalog:
                 for item in fetch(connection, [int(one) for one in chunk])
             }
 
+    def matching(self, kind: Kind, where: Filter) -> Ids:
+        """Give the ascending ids of the items of a kind that are in files and pass a filter.
+
+        No text passes a condition on what is known of pictures only. Raises BadInput.
+        """
+        with self._reading() as connection:
+            return matching(connection, kind, where)
+
+    def words(
+        self, kind: Kind, text: str, limit: int, where: Filter | Ids | None = None
+    ) -> list[Match]:
+        """Give the items of a kind that hold words of a text, best first.
+
+        Among those that pass a filter, or have one of some ids, ascending; None: among all.
+
+        The text is words, never syntax; its first few dozen words count. Those whose file it names
+        come before all others. Raises BadInput for a filter that cannot be.
+        """
+        with self._reading() as connection:
+            if where is not None and not isinstance(where, np.ndarray):
+                where = matching(connection, kind, where)
+            return matches(connection, kind, text, limit, where)
+
+    def words_of(self, kind: Kind, text: str, ids: Collection[int]) -> list[Match]:
+        """Tell which words of a text these items hold, as `words` would; those with none left out.
+
+        They come by ascending id.
+        """
+        with self._reading() as connection:
+            return matches_of(connection, kind, text, ids)
+
+    def vectors_of(self, ids: Collection[int]) -> tuple[Ids, Halves]:
+        """Read the vectors of items: their ascending ids, and float16 vectors (n, dim).
+
+        Items that are gone, or in no file, are left out.
+        """
+        with self._reading() as connection:
+            dim = connection.execute(sa.text("SELECT dim FROM space")).scalar() or 0
+            rows = connection.execute(
+                sa.text(
+                    "SELECT vector.item_id, vector.data FROM vector "
+                    "JOIN appearance ON appearance.item_id = vector.item_id "
+                    "WHERE vector.item_id IN (SELECT value FROM json_each(:ids)) "
+                    "ORDER BY vector.item_id"
+                ),
+                {"ids": json.dumps(np.unique(np.array(list(ids), np.int64)).tolist())},
+            ).all()
+        found = np.array([row.item_id for row in rows], np.int64)
+        return found, _halves(b"".join(row.data for row in rows), len(rows), dim)
+
     def vector(self, item_id: int) -> Vectors:
         """Read one item's vector as (1, dim); raises BadInput when there is none."""
         with self._reading() as connection:
@@ -291,6 +358,16 @@ class Catalog:
         if blob is None:
             raise BadInput(f"there is no item {item_id} in this library")
         return np.frombuffer(blob, np.float16).astype(np.float32)[None, :]
+
+    def kind(self, item_id: int) -> Kind:
+        """Tell the kind of an item; raises BadInput when there is none of that id."""
+        with self._reading() as connection:
+            found = connection.execute(
+                sa.text("SELECT kind FROM item WHERE id = :id"), {"id": item_id}
+            ).scalar()
+        if found is None:
+            raise BadInput(f"there is no item {item_id} in this library")
+        return "image" if found == "image" else "text"
 
     def counts(self) -> dict[str, int]:
         """Count images, texts and files."""
@@ -404,11 +481,13 @@ def _version(connection: sa.Connection) -> Version:
     return Version(row.library, row.added, row.removed)
 
 
+# CROSS JOIN is how SQLite is told the order of tables: left to itself it begins with all items of a
+# kind, also where few have appeared since, and sorts the vectors that it could have read in order.
 def _count_appeared(connection: sa.Connection, kind: Kind, after: int) -> int:
     counted = connection.execute(
         sa.text(
-            "SELECT count(*) FROM appearance JOIN item ON item.id = appearance.item_id "
-            "JOIN vector ON vector.item_id = item.id "
+            "SELECT count(*) FROM appearance CROSS JOIN item ON item.id = appearance.item_id "
+            "CROSS JOIN vector ON vector.item_id = item.id "
             "WHERE appearance.id > :after AND item.kind = :kind"
         ),
         {"after": after, "kind": kind},
@@ -421,10 +500,10 @@ def _blocks(
 ) -> Iterator[tuple[Ids, np.ndarray[Any, np.dtype[np.float16]]]]:
     found = connection.execution_options(stream_results=True).execute(
         sa.text(
-            "SELECT vector.item_id, vector.data FROM vector "
-            "JOIN item ON item.id = vector.item_id "
-            "JOIN appearance ON appearance.item_id = vector.item_id "
-            "WHERE item.kind = :kind ORDER BY vector.item_id"
+            "SELECT vector.item_id, vector.data FROM appearance "
+            "CROSS JOIN item ON item.id = appearance.item_id "
+            "CROSS JOIN vector ON vector.item_id = item.id "
+            "WHERE item.kind = :kind ORDER BY appearance.item_id"
         ),
         {"kind": kind},
     )

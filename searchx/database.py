@@ -12,17 +12,18 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from searchx import lexical
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryFull, LibraryInUse
 
 FILE_NAME = "catalog.db"
-FORMAT = "0002"  # the newest migration; alembic is only imported where there is something to do
+FORMAT = "0003"  # the newest migration; alembic is only imported where there is something to do
 _PATIENCE = 30  # seconds to wait for another writer
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the schema to the newest version, all of it in one write transaction.
+    """Bring the schema to the newest version, and the words, all in one write transaction.
 
     Raises LibraryError when a newer searchx made the library.
     """
@@ -40,6 +41,7 @@ def migrate(engine: sa.Engine) -> None:
         try:
             with connection.begin():
                 command.upgrade(config, "head")
+                lexical.refresh(connection)
         except CommandError as error:
             raise LibraryError(
                 f"{engine.url.database} was made by a newer searchx; "

@@ -71,16 +71,18 @@ def _location(row: Any) -> Location:
 def _metadata(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Metadata]:
     """Give what is known of pictures at their first location, by item."""
     statement = _of(
-        "SELECT min(location.id) AS place, location.item_id, metadata.* FROM location "
-        "JOIN metadata ON metadata.location_id = location.id "
-        "WHERE location.item_id IN :ids GROUP BY location.item_id"
+        "SELECT location.item_id, metadata.* FROM metadata "
+        "JOIN location ON location.id = metadata.location_id WHERE metadata.location_id IN ("
+        "SELECT min(known.id) FROM location AS known "
+        "JOIN metadata AS told ON told.location_id = known.id "
+        "WHERE known.item_id IN :ids GROUP BY known.item_id)"
     )
     rows = connection.execute(statement, {"ids": ids}).all()
     words: dict[int, list[str]] = {}
     spoken = _of("SELECT location_id, word FROM keyword WHERE location_id IN :ids ORDER BY rowid")
-    for row in connection.execute(spoken, {"ids": [row.place for row in rows]}):
+    for row in connection.execute(spoken, {"ids": [row.location_id for row in rows]}):
         words.setdefault(row.location_id, []).append(row.word)
-    return {row.item_id: _as_metadata(row, words.get(row.place, [])) for row in rows}
+    return {row.item_id: _as_metadata(row, words.get(row.location_id, [])) for row in rows}
 
 
 def _as_metadata(row: Any, words: Sequence[str]) -> Metadata:

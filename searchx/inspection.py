@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 import sqlalchemy as sa
 
+from searchx import lexical
 from searchx.writing import READ_AGAIN, chunks
 
 ROWS: Final = 1000  # looked at together
+DAMAGED: Final = "the database is damaged"
 UNIT_WITHIN: Final = 0.02  # a length off by more than float16 rounding explains is no unit vector
 
 _HELD: Final = "EXISTS (SELECT 1 FROM location WHERE location.item_id = item.id)"
@@ -44,14 +46,15 @@ class Inspected:
 def inspect(connection: sa.Connection) -> Inspected:
     """Look at every row of a catalog; gives what is wrong, with what to do about it."""
     structure = [
-        Finding("the database is damaged", line, 'run "searchx repair", else restore a backup')
+        Finding(DAMAGED, line, 'run "searchx repair", else restore a backup')
         for line in _integrity(connection)
     ]
     if structure:  # nothing else that is read from it can be relied on
         return Inspected(tuple(structure), 0, 0)
     items = int(connection.execute(sa.text("SELECT count(*) FROM item")).scalar_one())
     vectors = int(connection.execute(sa.text("SELECT count(*) FROM vector")).scalar_one())
-    return Inspected(tuple(_findings(connection)), items, vectors)
+    found = tuple(_findings(connection)) or tuple(_word_findings(connection))
+    return Inspected(found, items, vectors)
 
 
 def mend(connection: sa.Connection) -> list[str]:
@@ -74,6 +77,13 @@ def mend(connection: sa.Connection) -> list[str]:
         )
     if _settle(connection):
         done.append("the list of what can be found was put right")
+    if not lexical.is_sound(connection):
+        lexical.make_anew(connection)
+        done.append("the index of words was made anew")
+    lexical.refresh(connection)  # of what was dropped above
+    if stale := lexical.stale(connection):
+        lexical.write(connection, stale)
+        done.append(f"the words of items were put right: {len(stale)}")
     return done
 
 
@@ -91,6 +101,15 @@ def _findings(connection: sa.Connection) -> Iterator[Finding]:
         yield Finding("it is in a file but cannot be found", f"item {item}", repair)
     for item in _ids(connection, f"SELECT id FROM item WHERE {_SHOWN} AND NOT {_HELD}"):
         yield Finding("it can be found but is in no file", f"item {item}", repair)
+
+
+def _word_findings(connection: sa.Connection) -> Iterator[Finding]:
+    """Tell whether the words fit the rows that they come from, which must be right themselves."""
+    if not lexical.is_sound(connection):
+        yield Finding("the index of words is damaged", "all items", 'run "searchx repair"')
+        return
+    for item in lexical.stale(connection):
+        yield Finding("its words are not what it holds", f"item {item}", 'run "searchx repair"')
 
 
 def _integrity(connection: sa.Connection) -> list[str]:
@@ -124,7 +143,8 @@ def _length(data: bytes) -> float:
 def _bad_texts(connection: sa.Connection) -> Iterator[tuple[int, str]]:
     # As bytes: what a damaged text holds may not even be a text.
     columns = "id, digest, CAST(text AS BLOB) AS text"
-    texts = f"SELECT {columns} FROM item WHERE kind = 'text' AND id > :last"
+    # With + the index of kinds is left alone: the rows come in the order that they are read in.
+    texts = f"SELECT {columns} FROM item WHERE +kind = 'text' AND id > :last"
     for row in _rows(connection, texts, "id"):
         if row.text is None:
             yield row.id, "is missing"

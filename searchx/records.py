@@ -9,10 +9,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from searchx.filters import Filter
+
 Vectors: TypeAlias = NDArray[np.float32]  # (n, dim), unit rows
 Ids: TypeAlias = NDArray[np.int64]  # (n,), from the catalog, never reused
 Pixels: TypeAlias = NDArray[np.uint8]  # (height, width, 3), sRGB, fitted to one encoder
 Kind: TypeAlias = Literal["image", "text"]
+Target: TypeAlias = Literal["image", "text", "both"]
+Band: TypeAlias = Literal["strong", "fair", "weak"]
 Shape: TypeAlias = Literal["landscape", "portrait", "square"]
 
 
@@ -109,11 +113,30 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Why:
+    """What made an item a hit."""
+
+    rank: int | None = None  # by its vector alone, from 1; None where only words found it
+    words: tuple[str, ...] = ()  # of the query, as they stand with the item
+    fields: tuple[str, ...] = ()  # where they stand: "name", "caption", "keyword", "passage"
+    lowered: float = 0.0  # by negative parts, in units of the cosine
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        shape: dict[str, object] = {"rank": self.rank, "words": list(self.words)}
+        return shape | {"fields": list(self.fields), "lowered": round(self.lowered, 6)}
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """An item with its exact cosine to the query."""
+    """An item with its exact cosine to the query, and what that means in this library."""
 
     item: Item
     score: float
+    relevance: float | None = None  # calibrated, in [0, 1]; None where it cannot be told
+    band: Band | None = None
+    why: Why = field(default=Why())
+    alike: tuple[int, ...] = ()  # near duplicates that this hit stands for, itself left out
 
     @property
     def id(self) -> int:
@@ -130,6 +153,10 @@ class Hit:
             "id": item.id,
             "kind": item.kind,
             "score": round(self.score, 6),
+            "relevance": None if self.relevance is None else round(self.relevance, 4),
+            "band": self.band,
+            "why": self.why.as_dict(),
+            "alike": list(self.alike),
             "path": item.path,
             "paths": list(item.paths),
             "locations": [place.as_dict() for place in item.locations],
@@ -139,6 +166,49 @@ class Hit:
         metadata = item.metadata.as_dict() if item.metadata else {}
         shape |= {"width": item.width, "height": item.height}
         return shape | {"metadata": metadata, "captions": list(item.captions)}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How one kind of a library was searched for one query."""
+
+    kind: Kind
+    way: str  # "exact", "exact within", "index", "index within"; within: among what passes a filter
+    items: int  # of the kind, in the library
+    passing: int  # of them that pass the filter
+    tail: int  # of them that came after the snapshot and were compared one by one
+    nprobe: int  # lists of the index that were looked into; 0 where there is none
+    depth: int  # candidates of the index that were ranked again by their exact cosine
+    recall: dict[str, float]  # recall@10 of the index when it was built, by side of the queries
+    milliseconds: dict[str, float]  # by step: "embed", "filter", "vectors", "words"
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        shape: dict[str, object] = {one: getattr(self, one) for one in self.__dataclass_fields__}
+        spent = {step: round(spent, 3) for step, spent in self.milliseconds.items()}
+        return shape | {"milliseconds": spent}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One page of hits, best first, and what there is to say about them."""
+
+    hits: tuple[Hit, ...]
+    cursor: str | None = None  # asks for the page after this one; None where there is none
+    chance: float | None = None  # that the library holds an answer at all, in [0, 1]
+    has_match: bool = True  # False: nothing here matches, the hits are only the nearest there is
+    notice: str | None = None  # how the query may have been meant, in the query language
+    explained: tuple[Explained, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the one JSON shape of an answer: the same at the prompt and over HTTP."""
+        return {
+            "hits": [hit.as_dict() for hit in self.hits],
+            "cursor": self.cursor,
+            "has_match": self.has_match,
+            "chance": None if self.chance is None else round(self.chance, 4),
+            "notice": self.notice,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +270,40 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked: a text, a picture, an item already in the library, or several together.
+class Part:
+    """One thing that a query is made of: a text, a picture, or an item of the library."""
 
-    Several parts are combined as the mean of their unit vectors.
+    text: str = ""
+    image: Path | bytes | None = None  # a picture file, or its bytes
+    like: int | None = None  # the id of an item
+    weight: float = 1.0  # negative: what matches this is lowered
+
+    @property
+    def is_empty(self) -> bool:
+        return self.image is None and self.like is None and not self.text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: weighted texts, pictures and items, and what a hit has to be besides.
+
+    `text`, `image` and `like` are the short form of parts of weight 1. The positive parts are
+    combined as the weighted mean of their unit vectors; a negative part lowers what matches it.
     """
 
     text: str = ""
     image: Path | bytes | None = None  # a picture file, or its bytes
     like: int | None = None  # the id of an item: "more like this"
+    parts: tuple[Part, ...] = ()
+    where: Filter | None = None
+    to: Target | None = None  # what to find; None: what the caller says
+
+    @property
+    def every_part(self) -> tuple[Part, ...]:
+        """Give all parts, the short ones first; empty texts are left out."""
+        short = (Part(self.text), Part(image=self.image), Part(like=self.like))
+        return tuple(
+            one
+            for one in (*short, *self.parts)
+            if one.image or one.text.strip() or one.like is not None
+        )

@@ -6,28 +6,46 @@ added since, compared exactly. A new snapshot or a new item is seen by the next 
 
 import os
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Final
 
 import numpy as np
 
 from searchx import vectors
-from searchx.catalog import Catalog, Halves, Version
+from searchx.backdrops import NO_BACKDROP, Backdrops
+from searchx.catalog import Catalog, Version
+from searchx.cursors import Cursor, digest_of
 from searchx.database import FORMAT
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
-from searchx.pictures.images import open_image
-from searchx.records import Hit, Ids, Item, Kind, Query, Skipped, Space, Vectors
-from searchx.vectors import Origin
+from searchx.filters import FILTERS, All, Either, Filter, Is, Not
+from searchx.paging import Page, page
+from searchx.query import notice, parse, parse_filter, query_as_json
+from searchx.questions import Question, embedded_texts, question_of
+from searchx.ranked import Order, Search
+from searchx.records import (
+    Answer,
+    Explained,
+    Hit,
+    Item,
+    Kind,
+    Query,
+    Skipped,
+    Space,
+    Target,
+    Vectors,
+)
+from searchx.refreshing import KINDS
+from searchx.vectors import Found
+from searchx.views import View, is_current, read_view
 
-KINDS: tuple[Kind, ...] = ("image", "text")
-SNAPSHOTS = "snapshots"
-_REBUILD_SHARE = 0.1  # of a snapshot that may be added or removed before it is built anew
-_MAX_K = 10_000
-_TRIES = 10
+MAX_K: Final = 10_000
+_TRIES: Final = 10
+_TARGETS: Final[tuple[Target, ...]] = ("image", "text", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +86,6 @@ class Overview:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One kind of a library as of one version of its catalog: never changed, only replaced."""
-
-    version: Version
-    newest: Path | None  # the newest snapshot on disk when this was read, usable or not
-    snapshot: vectors.Snapshot | None
-    excluded: Ids  # ids in the snapshot that were removed since, each once
-    tail_ids: Ids
-    tail: Halves
-
-    def search(self, queries: Vectors, k: int, without: Sequence[int]) -> vectors.Found:
-        extra = np.array(without, np.int64)
-        found = vectors.search_exactly(self.tail_ids, self.tail, queries, k, extra)
-        if self.snapshot is None:
-            return found
-        excluded = np.concatenate([self.excluded, extra])
-        return vectors.merge(self.snapshot.search(queries, k, excluded), found, k)
-
-
 class Library:
     """A searchable collection. Safe to use from many threads; close it, or use ``with``."""
 
@@ -103,7 +101,8 @@ class Library:
         self._encoder = encoder
         self._device = device
         self._announce = announce
-        self._views: dict[Kind, _View] = {}
+        self._views: dict[Kind, View] = {}
+        self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
@@ -135,47 +134,123 @@ class Library:
         self._views.clear()
         self._catalog.close()
 
-    def search(self, query: str | Query, k: int = 10, to: Kind = "image") -> list[Hit]:
-        """Find the k items of kind `to` that are nearest to the query, best first.
+    def search(
+        self,
+        query: str | Query,
+        k: int = 10,
+        to: Target | None = None,
+        *,
+        where: str | Filter | None = None,
+    ) -> list[Hit]:
+        """Find the k items that answer a query best, best first: the hits of `ask`."""
+        return list(self.ask(query, k, to, where=where).hits)
 
-        Gives min(k, what there is) hits with their exact cosines. A query of several parts (a
-        text, a picture, an item) is the mean of their unit vectors; `like` leaves its own item
-        out. Raises BadInput for an empty query or an unreadable picture.
+    def ask(
+        self,
+        query: str | Query,
+        k: int = 10,
+        to: Target | None = None,
+        *,
+        where: str | Filter | None = None,
+        after: str | None = None,
+        group: bool = False,
+        diversity: float = 0.0,
+    ) -> Answer:
+        """Answer a query: min(k, what there is) hits, and what they are worth.
+
+        A query given as a string is read as the query language (docs/search.md). `to` is what to
+        find, unless the query says so itself: images where neither does. `where` is a filter
+        beside the query's own. `after` is the cursor of an answer to the same query: the next
+        page comes. With `group`, near duplicates are one hit. `diversity`, from 0 to 1, prefers
+        hits that are unlike each other; such an answer has one page. Raises BadInput for an
+        empty query, an unreadable picture, and values that cannot be.
         """
-        query = Query(text=query) if isinstance(query, str) else query
-        without = () if query.like is None else (query.like,)
-        vector = self.embed(query)
-        for _ in range(_TRIES):  # again where an item went, or all of them, between the two
-            library = self._catalog.version().library
-            ids, scores = self._search(vector, k, to, without)
-            found = [int(one) for one in ids[0] if one >= 0]
-            items = self._catalog.items(found)
-            if len(items) == len(found) and library == self._catalog.version().library:
-                break
-        return [
-            Hit(items[one], float(score))
-            for one, score in zip(found, scores[0], strict=False)
-            if one in items
-        ]
+        asked = _asked(query, where)
+        target = _target(asked.to or kind_of(asked.where) or to or "image")
+        _check(k, diversity, after)
+        order = Order(self._backdrops.duplicates() if group else None, diversity)
+        digest = digest_of(f"{query_as_json(asked)} {target} {group} {diversity}")
+        cursor = None if after is None else Cursor.read(after, digest)
+        self._space()
+        spent: dict[str, float] = {}
+        with timed(spent, "embed"):
+            question = question_of(asked, lambda: self.encoder, self._catalog)
+        found, items = self._page(question, asked.where, target, k, order, cursor, spent)
+        hits = tuple(
+            Hit(items[one.id], one.score, one.relevance, one.band, one.why, one.alike)
+            for one in found.places
+            if one.id in items
+        )
+        last = found.places[-1] if found.places and found.has_more else None
+        return Answer(
+            hits=hits,
+            cursor=None if last is None else Cursor(last.key, last.id, digest).written(),
+            chance=found.chance,
+            has_match=found.has_match,
+            notice=notice(query) if isinstance(query, str) else None,
+            explained=found.explained,
+        )
 
     def search_batch(
-        self, queries: Vectors | Sequence[str], k: int = 10, to: Kind = "image"
-    ) -> vectors.Found:
-        """Answer many queries at once, given as texts or as unit vectors (q, dim).
+        self,
+        queries: Vectors | Sequence[str | Query],
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+    ) -> Found:
+        """Answer many queries at once, given as texts, queries, or unit vectors (q, dim).
 
-        Gives ids and exact cosines, both (q, k), best first; id -1 where there is no more.
+        Gives ids and exact cosines, both (q, k), best first; id -1 where there is no more. The
+        vectors alone are compared: texts are taken as they stand, `Query` records may have
+        several positive parts; words, negative parts and filters of their own need `ask`.
+        Raises BadInput.
         """
-        if not isinstance(queries, np.ndarray):
-            queries = self.encoder.embed_texts(queries)
-        return self._search(queries.astype(np.float32, copy=False), k, to)
+        if to not in KINDS:
+            raise BadInput(f'kind "{to}" is not known; use image or text')
+        _check(k)
+        view = self._view(to)
+        rows = self._rows(queries)
+        asked: Kind = _asked_from(queries)
+        vectors.check_width(rows, self._space().dim)
+        return view.search(rows, k, view.choose(self._catalog, _filter(where)), asked)
+
+    def sample(
+        self,
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        seed: int | None = None,
+    ) -> list[Item]:
+        """Give k items at random among those that pass a filter; the same for the same seed."""
+        if to not in KINDS:
+            raise BadInput(f'kind "{to}" is not known; use image or text')
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise BadInput(f"seed is {seed!r}; it must be a whole number from 0 on")
+        _check(k)
+        self._space()
+        passes = _filter(where)
+        said = kind_of(passes)
+        view = self._view(said if said == "image" or said == "text" else to)
+        passing = view.choose(self._catalog, passes).ids
+        ids = view.ids if passing is None else passing
+        chosen = np.random.default_rng(seed).permutation(ids)[:k].tolist()
+        items = self._catalog.items(chosen)
+        return [items[one] for one in chosen if one in items]
 
     def embed(self, query: Query) -> Vectors:
-        """Turn a query into one unit vector, (1, dim)."""
-        parts = list(self._parts(query))
-        if not parts:
-            raise BadInput("the query is empty; write what you look for, or give a picture")
-        mean = np.mean(parts, axis=0)
-        return cast(Vectors, mean / max(float(np.linalg.norm(mean)), 1e-12))
+        """Turn the positive parts of a query into one unit vector, (1, dim)."""
+        vector = question_of(query, lambda: self.encoder, self._catalog).vector
+        if vector is None:
+            raise BadInput("the query has nothing but a filter; write what you look for")
+        return vector[None]
+
+    def explain(
+        self, query: str | Query, k: int = 10, to: Target | None = None
+    ) -> tuple[Explained, ...]:
+        """Tell how a query is searched: one record for each kind that is looked through."""
+        return self.ask(query, k, to).explained
 
     def item(self, id: int) -> Item:
         """Fetch an item; raises BadInput when there is none of that id."""
@@ -233,27 +308,58 @@ class Library:
             _check_space(self._space(), self._encoder.space)
             return self._encoder
 
-    def _parts(self, query: Query) -> Sequence[Vectors]:
-        parts: list[Vectors] = []
-        if query.text.strip():
-            parts.append(self.encoder.embed_texts([query.text.strip()]))
-        if query.image is not None:
-            encoder = self.encoder
-            picture = open_image(query.image, at_least=encoder.fit.side)
-            parts.append(encoder.embed_images([encoder.fit(picture)]))
-        if query.like is not None:
-            parts.append(self._catalog.vector(query.like))
-        return parts
+    def _page(
+        self,
+        question: Question,
+        where: Filter | None,
+        target: Target,
+        k: int,
+        order: Order,
+        cursor: Cursor | None,
+        spent: dict[str, float],
+    ) -> tuple[Page, dict[int, Item]]:
+        """Rank and fetch, again where an item went, or all of them, between the two."""
+        for _ in range(_TRIES):
+            library = self._catalog.version().library
+            searches = [self._search_of(kind, question, where, spent) for kind in _kinds(target)]
+            found = page(searches, k, order, cursor)
+            items = self._catalog.items(found.ids.tolist())
+            if len(items) == len(found.ids) and library == self._catalog.version().library:
+                break
+        return found, items
 
-    def _search(
-        self, queries: Vectors, k: int, to: Kind, without: Sequence[int] = ()
-    ) -> vectors.Found:
-        if to not in KINDS:
-            raise BadInput(f'kind "{to}" is not known; use image or text')
-        if not 1 <= k <= _MAX_K:
-            raise BadInput(f"k is {k}; it must be between 1 and {_MAX_K}")
-        vectors.check_width(queries, self._space().dim)
-        return self._view(to).search(queries, k, without)
+    def _search_of(
+        self, kind: Kind, question: Question, where: Filter | None, spent: dict[str, float]
+    ) -> Search:
+        view = self._view(kind)
+        steps = dict(spent)
+        with timed(steps, "filter"):
+            choice = view.choose(self._catalog, where)
+        backdrop = NO_BACKDROP
+        if question.vector is not None:
+            backdrop = self._backdrops.of(view, question.asked, lambda: self._view("image"))
+        return Search(self._catalog, view, choice, question, backdrop, steps)
+
+    def _rows(self, queries: Vectors | Sequence[str | Query]) -> Vectors:
+        """Turn what `search_batch` takes into vectors (q, dim)."""
+        if isinstance(queries, np.ndarray):
+            return queries.astype(np.float32, copy=False)
+        if isinstance(queries, str):
+            raise BadInput("search_batch takes several queries; give a list, or use search")
+        rows = np.empty((len(queries), self._space().dim), np.float32)
+        texts = [place for place, one in enumerate(queries) if isinstance(one, str)]
+        for place, one in enumerate(queries):
+            if isinstance(one, Query):
+                rows[place] = self.embed(_plain(one, place))
+            elif not isinstance(one, str):
+                raise BadInput(
+                    f"query {place} is {type(one).__name__}; give texts or Query records"
+                )
+            elif not one.strip():
+                raise BadInput(f"query {place} is empty; write what you look for")
+        if texts:
+            rows[texts] = embedded_texts(self.encoder, [str(queries[one]) for one in texts])
+        return rows
 
     def _space(self) -> Space:
         space = self._catalog.space()
@@ -263,20 +369,16 @@ class Library:
             )
         return space
 
-    def _view(self, kind: Kind) -> _View:
+    def _view(self, kind: Kind) -> View:
         """Give the kind as it stands now; reads only what has changed since the last query."""
         view = self._views.get(kind)
-        if view is not None and self._is_current(view, kind):
+        if view is not None and is_current(view, self._catalog):
             return view
         with self._refreshing:
             view = self._views.get(kind)  # another thread may have read it in the meantime
-            if view is None or not self._is_current(view, kind):
-                view = self._views[kind] = _read_view(self._catalog, kind)
+            if view is None or not is_current(view, self._catalog):
+                view = self._views[kind] = read_view(self._catalog, kind, view)
             return view
-
-    def _is_current(self, view: _View, kind: Kind) -> bool:
-        newest = vectors.newest(self.directory / SNAPSHOTS, kind)
-        return (view.newest, view.version) == (newest, self._catalog.version())
 
 
 def open_library(
@@ -290,104 +392,84 @@ def open_library(
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
 
 
-def refresh_snapshots(catalog: Catalog, whole: bool = False) -> None:
-    """Build the snapshots that are missing, broken, or have fallen behind the catalog.
-
-    With `whole` they hold all of the catalog afterwards, else a small tail may remain. Raises
-    LibraryInUse while another process is indexing.
-    """
-    space = catalog.space()
-    if space is None:
-        return
-    with catalog.indexing():
-        for kind in KINDS:
-            vectors.sweep(catalog.directory / SNAPSHOTS, kind)
-            _refresh(catalog, kind, space, 0.0 if whole else _REBUILD_SHARE)
+def _asked(query: str | Query, where: str | Filter | None) -> Query:
+    if not isinstance(query, str | Query):
+        raise BadInput(f"the query is {type(query).__name__}; give a text or a Query")
+    asked = parse(query) if isinstance(query, str) else query
+    beside = _filter(where)
+    if beside is None:
+        return asked
+    both = beside if asked.where is None else All((asked.where, beside))
+    return replace(asked, where=both)
 
 
-def rebuild_snapshots(catalog: Catalog) -> None:
-    """Build those snapshots anew that are there, whatever is in them.
-
-    Under new names: by its name a reader tells whether it has loaded the newest one.
-    """
-    space = catalog.space()
-    with catalog.indexing():
-        for kind in KINDS:
-            if space and vectors.places(catalog.directory / SNAPSHOTS, kind):
-                _build(catalog, kind, space)
-
-
-def held_ids(catalog: Catalog, kind: Kind) -> Ids:
-    """Give the ids that a search goes through: snapshot and tail, without what was removed."""
-    view = _read_view(catalog, kind)
-    held = view.snapshot.ids if view.snapshot else np.empty(0, np.int64)
-    return np.sort(np.concatenate([np.setdiff1d(held, view.excluded), view.tail_ids]))
+def _filter(where: str | Filter | None) -> Filter | None:
+    if isinstance(where, str):
+        return parse_filter(where) if where.strip() else None
+    if where is not None and not isinstance(where, FILTERS):
+        raise BadInput(
+            f"where is {type(where).__name__}; give the query language, or a filter such as "
+            "searchx.filters.from_json makes of a document"
+        )
+    return where
 
 
-def drop_foreign_snapshots(catalog: Catalog) -> None:
-    """Remove the snapshots of another catalog, or of a later state than the one restored here.
-
-    To be called while the library is held and before anything is written to it: a restored
-    catalog gives the numbers after its own a second time, and could not tell later whether a
-    snapshot was built before that. Raises LibraryFull where they cannot be removed.
-    """
-    space, version = catalog.space(), catalog.version()
-    for kind in KINDS:
-        for place in vectors.places(catalog.directory / SNAPSHOTS, kind):
-            if not is_of(place, space, version):
-                vectors.drop(place)
+def _asked_from(queries: Vectors | Sequence[str | Query]) -> Kind:
+    """Tell which side queries come from; of vectors nobody knows, texts are the harder ones."""
+    if isinstance(queries, np.ndarray):
+        return "text"
+    pictures = [isinstance(one, Query) and not one.text and bool(one.image) for one in queries]
+    return "image" if pictures and all(pictures) else "text"
 
 
-def is_of(place: Path, space: Space | None, version: Version) -> bool:
-    """Tell whether a snapshot was read from this catalog, in a state that it has gone through."""
-    try:
-        return _fits(vectors.read_manifest(place).origin, space, version)
-    except vectors.UNREADABLE:
-        return False
+def kind_of(where: Filter | None) -> Target | None:
+    """Tell what a filter leaves to find, where it says so; None where it does not."""
+    match where:
+        case Is("kind", value):
+            return next((kind for kind in KINDS if kind == value.lower()), None)
+        case Not(Is("kind", value)):
+            return next((kind for kind in KINDS if kind != value.lower()), None)
+        case All(of):
+            return next((kind for one in of if (kind := kind_of(one))), None)
+        case Either(of) if of and all(isinstance(one, Is) and one.field == "kind" for one in of):
+            return "both"
+    return None
 
 
-def _refresh(catalog: Catalog, kind: Kind, space: Space, share: float) -> None:
-    newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
-    version = catalog.version()
-    snapshot = _load_snapshot(newest, space, version)
-    held, after = (len(snapshot.ids), snapshot.manifest.origin) if snapshot else (0, None)
-    changed = catalog.count_appeared(kind, after.added if after else 0)
-    if snapshot and after:
-        gone = catalog.removed(after.removed, version.removed)
-        changed += len(np.intersect1d(gone, snapshot.ids))
-    if changed > share * held:
-        _build(catalog, kind, space)
+def _plain(query: Query, place: int) -> Query:
+    if query.where is not None or any(one.weight < 0 for one in query.every_part):
+        raise BadInput(
+            f"query {place} has a filter or a negative part, which a batch cannot have; use ask, "
+            "or give where= for all of them"
+        )
+    return query
 
 
-def _build(catalog: Catalog, kind: Kind, space: Space) -> None:
-    with catalog.rows(kind) as (rows, version):
-        origin = Origin(version.library, space.digest, version.added, version.removed)
-        vectors.build(catalog.directory / SNAPSHOTS, rows, kind, origin)
+def _kinds(target: Target) -> tuple[Kind, ...]:
+    return KINDS if target == "both" else (target,)
 
 
-def _read_view(catalog: Catalog, kind: Kind) -> _View:
-    """Read a kind as it stands, again where the library was compacted or restored meanwhile."""
-    for _ in range(_TRIES):
-        view = _try_view(catalog, kind)
-        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
-        if (newest, catalog.version().library) == (view.newest, view.version.library):
-            break
-    return view
+def _target(target: Target) -> Target:
+    if target not in _TARGETS:
+        raise BadInput(f'kind "{target}" is not known; use image, text or both')
+    return target
 
 
-def _try_view(catalog: Catalog, kind: Kind) -> _View:
-    newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
-    # The version is read after the name: the snapshot of a fitting one is never ahead of it.
-    snapshot = _load_snapshot(newest, catalog.space(), catalog.version())
-    after = snapshot.manifest.origin.added if snapshot else 0
-    tail_ids, tail, version = catalog.read_vectors(kind, after)
-    if snapshot and not _fits(snapshot.manifest.origin, catalog.space(), version):
-        snapshot = None  # the library was restored just now
-        tail_ids, tail, version = catalog.read_vectors(kind)
-    known = snapshot.manifest.origin.removed if snapshot else version.removed
-    gone = catalog.removed(known, version.removed)
-    held = snapshot.ids if snapshot else np.empty(0, np.int64)
-    return _View(version, newest, snapshot, np.intersect1d(gone, held), tail_ids, tail)
+def _check(k: int, diversity: float = 0.0, after: str | None = None) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
+        raise BadInput(f"k is {k!r}; it must be a whole number between 1 and {MAX_K}")
+    if not 0 <= diversity <= 1:
+        raise BadInput(f"diversity is {diversity}; it must be between 0 and 1")
+    if diversity and after is not None:
+        raise BadInput("an answer with diversity has one page; ask for more hits instead")
+
+
+@contextmanager
+def timed(spent: dict[str, float], step: str) -> Iterator[None]:
+    """Add the milliseconds that a step takes."""
+    began = time.perf_counter()
+    yield
+    spent[step] = spent.get(step, 0.0) + 1000 * (time.perf_counter() - began)
 
 
 def bytes_of(directory: Path) -> int:
@@ -398,29 +480,6 @@ def bytes_of(directory: Path) -> int:
             with suppress(FileNotFoundError):
                 total += Path(root, name).stat().st_size
     return total
-
-
-def _load_snapshot(
-    place: Path | None, space: Space | None, version: Version
-) -> vectors.Snapshot | None:
-    """Load a snapshot where it fits; one that is broken or of another catalog is not used."""
-    if place is None:
-        return None
-    try:
-        snapshot = vectors.load(place)
-    except vectors.UNREADABLE:
-        return None  # all of it is in the catalog, and the next indexing builds it anew
-    return snapshot if _fits(snapshot.manifest.origin, space, version) else None
-
-
-def _fits(origin: Origin, space: Space | None, version: Version) -> bool:
-    """Tell whether a snapshot was read from this catalog, in a state that it has gone through."""
-    return (
-        space is not None
-        and (origin.library, origin.space) == (version.library, space.digest)
-        and origin.added <= version.added
-        and origin.removed <= version.removed
-    )
 
 
 def _check_space(library: Space, encoder: Space) -> None:

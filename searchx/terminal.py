@@ -11,15 +11,25 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from searchx.reasons import matched
+
 if TYPE_CHECKING:
     from searchx.encoder import Preset
     from searchx.evaluation import Evaluation, Retrieval
-    from searchx.records import Hit, Pace, Report, Skipped
+    from searchx.records import Explained, Hit, Pace, Report, Skipped
     from searchx.search import Status
     from searchx.upkeep import Verdict
 
 SKIPPED_SHOWN: Final = 20
 PASSAGE: Final = 100  # characters of a text that are shown
+_BAND: Final = len("strong")
+WAYS: Final = {
+    "exact": "each compared exactly",
+    "exact within": "each that passes the filter compared exactly",
+    "index": "by the index, the best compared exactly",
+    "index within": "by the index among those that pass the filter, the best compared exactly",
+    "filter": "by the filter alone, the newest first",
+}
 WIDTH_ELSEWHERE: Final = 200  # columns, where the output is no terminal: nothing is cut to fit
 
 # Control characters, lone surrogates, line separators and marks that turn the writing around:
@@ -42,18 +52,41 @@ def console(stderr: bool = False) -> Console:
     return made
 
 
-def hit_line(hit: "Hit", folder: Path) -> Text:
-    """Give a hit on one line: score, path, and the passage of a text."""
+def hit_line(hit: "Hit", folder: Path, *, is_weak: bool = False, explain: bool = False) -> Text:
+    """Give a hit on one line: band, path, the passage of a text, and what made it a hit.
+
+    With `is_weak` all of it is dim. With `explain` the numbers stand behind it.
+    """
     item = hit.item
-    line = Text(f"{hit.score:6.3f}  ")
-    line.append(visible(_short(item.path, folder)), Style(bold=True, link=_link(item.path)))
+    line = Text(f"{hit.band:<{_BAND}}  " if hit.band else "", Style(dim=is_weak))
+    line.append(visible(_short(item.path, folder)), Style(bold=not is_weak, link=_link(item.path)))
     if item.locations[0].fragment:
         line.append(f" ({visible(item.locations[0].fragment)})")
     if len(item.locations) > 1:
         line.append(f" (+{len(item.locations) - 1} more)", Style(dim=True))
     if item.text is not None:
         line.append("  " + visible(_passage(item.text)))
+    if found := matched(hit.why):
+        line.append(f"  matched: {visible(found)}", Style(dim=True))
+    if hit.alike:
+        line.append(f"  +{len(hit.alike)} alike", Style(dim=True))
+    if explain:
+        line.append(f"  {_numbers(hit)}", Style(dim=True))
     return line
+
+
+def plan_lines(explained: Sequence["Explained"]) -> Iterator[str]:
+    """Tell how each kind was searched: what was compared, how deep, and how long it took."""
+    for one in explained:
+        yield f"{one.kind}s: {WAYS.get(one.way, one.way)}"
+        yield f"  {one.passing:,} of {one.items:,} items pass, {one.tail:,} newer than the index"
+        if one.nprobe:
+            yield f"  nprobe {one.nprobe:,}, depth {one.depth:,}"
+        if one.recall:
+            measured = ", ".join(f"{side} {share:.3f}" for side, share in one.recall.items())
+            yield f"  recall@10 when the index was built: {measured}"
+        spent = ", ".join(f"{step} {spent:.1f}" for step, spent in one.milliseconds.items())
+        yield f"  milliseconds: {spent or 'none'}"
 
 
 def report_lines(report: "Report", more: str) -> Iterator[str]:
@@ -155,6 +188,16 @@ def presets_table(presets: Mapping["Preset", bool]) -> Table:
         mark = "*" if in_use else ""
         table.add_row(mark, preset.purpose, preset.model, size, preset.licence, preset.note)
     return table
+
+
+def _numbers(hit: "Hit") -> str:
+    """Give the numbers behind a hit, those that there are."""
+    was_compared = hit.relevance is not None or hit.why.rank is not None
+    numbers = [f"cosine {hit.score:.3f}"] if was_compared else []
+    numbers += [] if hit.relevance is None else [f"relevance {hit.relevance:.3f}"]
+    numbers += [f"rank {hit.why.rank:,} by its vector"] if hit.why.rank else []
+    numbers += [f"lowered by {hit.why.lowered:.3f}"] if hit.why.lowered else []
+    return ", ".join(numbers) or "not compared"
 
 
 def _percents(one: "Retrieval") -> list[str]:

@@ -1,10 +1,13 @@
 """Look after a library: verify, repair, compact, back up, restore, forget and move sources."""
 
+import glob
 import os
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -20,22 +23,21 @@ from searchx.database import (
     rebuild,
     restorable,
 )
-from searchx.errors import BadInput, LibraryCorrupt
-from searchx.inspection import Finding
+from searchx.errors import BadInput, LibraryCorrupt, LibraryFull
+from searchx.inspection import DAMAGED, Finding
 from searchx.records import Ids, Kind
-from searchx.search import (
+from searchx.refreshing import (
     KINDS,
-    SNAPSHOTS,
-    bytes_of,
     drop_foreign_snapshots,
-    held_ids,
-    is_of,
     rebuild_snapshots,
     refresh_snapshots,
 )
+from searchx.search import bytes_of
+from searchx.views import SNAPSHOTS, held_ids, is_of
 
 THUMBNAILS: Final = "thumbnails"
 _TRIES: Final = 10
+_OURS: Final = (FILE_NAME, SNAPSHOTS, THUMBNAILS, "indexing.", ".restore-")  # how names begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ def verify(directory: Path) -> Verdict:
         with closing(Catalog.open(directory)) as catalog:
             inspected = catalog.inspect()
             problems = list(inspected.findings)
+            if any(one.what == DAMAGED for one in problems):
+                problems = [replace(one, do=_remedy(directory)) for one in problems]
             snapshots = _snapshots(catalog)
             if not problems:
                 problems += _snapshot_problems(catalog)
@@ -74,6 +78,19 @@ def verify(directory: Path) -> Verdict:
     except LibraryCorrupt as error:
         damaged = Finding("the catalog cannot be read", str(directory / FILE_NAME), str(error))
         return Verdict((damaged,), 0, 0, 0)
+
+
+def _remedy(directory: Path) -> str:
+    """Say what helps against a damaged database: `repair` is tried on a copy of it."""
+    with TemporaryDirectory(prefix="searchx-") as place, suppress(OSError, LibraryFull):
+        for rest in ("", "-wal"):
+            if (directory / f"{FILE_NAME}{rest}").exists():
+                shutil.copyfile(directory / f"{FILE_NAME}{rest}", Path(place, FILE_NAME + rest))
+        try:
+            rebuild(Path(place))
+        except LibraryCorrupt:
+            return "restore it from a backup, or move it away and index again"
+    return 'run "searchx repair"'  # also where there is no room to try
 
 
 def repair(directory: Path) -> list[str]:
@@ -109,10 +126,13 @@ def compact(directory: Path) -> tuple[int, int]:
 def backup(directory: Path, file: Path) -> int:
     """Write the whole library into one file, as of one moment; gives its bytes.
 
-    Others may search and index meanwhile. Raises BadInput for a file that is there and is no
+    Others may search and index meanwhile. What backups to the same file left that were killed is
+    removed. Raises BadInput for a place that cannot hold it and for a file that is there and is no
     backup, and LibraryFull where it cannot be written.
     """
     with closing(Catalog.open(directory)) as catalog:
+        _check_place(file)
+        _sweep_parts(file)
         if file.exists():
             if file.name == FILE_NAME or file.samefile(directory / FILE_NAME):
                 raise BadInput(f"{file} is a library itself; choose another name for the backup")
@@ -121,13 +141,55 @@ def backup(directory: Path, file: Path) -> int:
     return file.stat().st_size
 
 
+def _check_place(file: Path) -> None:
+    """Make sure that a file can be made at a place; raises BadInput, LibraryFull."""
+    if file.is_dir():
+        raise BadInput(f"{file} is a folder; name the file that the backup becomes")
+    if not file.parent.is_dir():
+        raise BadInput(f"{file.parent} is no folder; make it first, or choose another place")
+    if not os.access(file.parent, os.W_OK):
+        raise LibraryFull(f"{file} cannot be written (no permission); choose another place")
+
+
+def _sweep_parts(file: Path) -> None:
+    """Remove what is left of backups to the same place whose process is gone."""
+    for part in file.parent.glob(f".{glob.escape(file.name)}.*.part*"):
+        number = part.name.removeprefix(f".{file.name}.").partition(".part")[0]
+        if number.isdecimal() and not _is_running(int(number)):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _is_running(process: int) -> bool:
+    """Tell whether a process is there. On Windows nobody can remove a file that one has open."""
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is that of another user
+        return True
+    return True
+
+
 def restore(file: Path, directory: Path, force: bool = False) -> None:
     """Make the library in `directory` what the backup holds.
 
     A library that is there already is replaced with `force` only; who searches it meanwhile sees
-    the old state or the new one. Raises BadInput for a file that is no backup.
+    the old state or the new one. Raises BadInput for a file that is no backup, and for a folder
+    that holds something else than a library.
     """
+    if not file.exists():
+        raise BadInput(f"{file} does not exist; name a backup that is there")
+    if file.is_dir():
+        raise BadInput(f"{file} is a folder; name a backup, which is one file")
     check_backup(file)
+    if other := _foreign(directory):
+        raise BadInput(
+            f"{directory} holds other files (such as {other}) and no library; choose another "
+            "--library, or an empty folder"
+        )
     if (directory / FILE_NAME).exists() and not force:
         raise BadInput(
             f"{directory} holds a library already; choose another --library, or --force to "
@@ -140,6 +202,17 @@ def restore(file: Path, directory: Path, force: bool = False) -> None:
                     vectors.drop(place)
             copy_into(whole, catalog.directory)
         refresh_snapshots(catalog)
+
+
+def _foreign(directory: Path) -> str:
+    """Name something in a folder that is not of a library; nothing where there is a library.
+
+    A library whose database was moved away is still one.
+    """
+    if not directory.is_dir() or (directory / FILE_NAME).exists():
+        return ""
+    held = sorted(one.name for one in directory.iterdir())
+    return next((name for name in held if not name.startswith(_OURS)), "")
 
 
 def _opened_to_replace(directory: Path) -> Catalog:

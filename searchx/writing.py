@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import sqlalchemy as sa
 
+from searchx import lexical
 from searchx.errors import BadInput, SpaceMismatch
 from searchx.records import Kind, Metadata, Space
 
@@ -154,8 +155,7 @@ class Writing:
                 "reason": file.reason and storable(file.reason),
             },
         ).scalar_one()
-        self._touch("SELECT item_id FROM location WHERE file_id = :id", {"id": file_id})
-        self._run("DELETE FROM location WHERE file_id = :id", {"id": file_id})
+        self._touch("DELETE FROM location WHERE file_id = :id RETURNING item_id", {"id": file_id})
         for content in file.contents:
             self._add_location(file_id, content)
 
@@ -237,7 +237,8 @@ class Writing:
     def settle(self) -> None:
         """Give numbers to the items that got their first or lost their last location.
 
-        Done at the end of every transaction; readers learn from the numbers what has changed.
+        Done at the end of every transaction; readers learn from the numbers what has changed. And
+        write the words anew by which changed items are found.
         """
         touched = "SELECT id FROM item WHERE id IN :ids"
         held = "EXISTS (SELECT 1 FROM location WHERE location.item_id = item.id)"
@@ -250,6 +251,7 @@ class Writing:
         ):
             self._for_each(statement, sorted(self._touched))
         self._touched.clear()
+        lexical.refresh(self._connection)
 
     def _folder(self, source: str, path: str) -> int:
         """Find a folder that is known, or remember it."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from indexer.pipeline import index
 from indexer.planning import Options
 from searchx.catalog import Catalog
-from searchx.search import Library, refresh_snapshots
+from searchx.refreshing import refresh_snapshots
+from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 
 NOBODY = 65534

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta, timezone
 from hashlib import blake2b
+from itertools import islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -125,6 +126,34 @@ def test_what_was_written_is_read_back(catalog: Catalog) -> None:
     assert held(catalog, "/photos/a.jpg") == (digest(1),)
     assert held(catalog, "/photos/broken.jpg") == ()
     assert files(catalog, "/elsewhere") == {}
+
+
+def test_vectors_are_read_by_id(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        for number in range(1200):
+            put(tx, f"/photos/{number}.jpg", number)
+        tx.add_items([picture(5000)])  # in no file
+    everything, vectors, _ = catalog.read_vectors("image")
+    rng = np.random.default_rng(0)
+    asked = rng.permutation(everything)[:1000]
+    found, held = catalog.vectors_of([*asked, *asked[:5], 10**9, everything.max() + 1])
+    assert np.array_equal(found, np.sort(asked))
+    assert held.dtype == np.float16
+    assert np.array_equal(held, vectors[np.isin(everything, asked)])
+    none, nothing = catalog.vectors_of([])
+    assert (none.shape, nothing.shape) == ((0,), (0, 4))
+
+
+def test_metadata_is_that_of_the_first_place_that_has_some(catalog: Catalog) -> None:
+    told = [None, Metadata(camera="first", keywords=("b", "a")), Metadata(camera="second")]
+    with catalog.writing() as tx:
+        tx.add_items([picture(1), picture(2)])
+        for name, about in zip("abc", told, strict=True):
+            content = [Content("image", digest(one), metadata=about) for one in (1, 2)]
+            note(tx, f"/photos/{name}.jpg", *content)
+    for item in catalog.items(ids(catalog)).values():
+        assert item.metadata is not None
+        assert (item.metadata.camera, item.metadata.keywords) == ("first", ("b", "a"))
 
 
 def test_parts_of_a_file_keep_their_order(catalog: Catalog) -> None:
@@ -967,3 +996,63 @@ def test_captions_are_found_by_an_index(catalog: Catalog) -> None:
             "WHERE mine.item_id IN (1, 2) AND mine.subject IS NOT NULL ORDER BY theirs.id"
         ).fetchall()
     assert not [row[3] for row in plan if row[3].startswith("SCAN")], plan
+
+
+def effort(catalog: Catalog, ask: Callable[[], object]) -> int:
+    """Count the steps that SQLite takes to answer, in hundreds."""
+    counted: list[None] = []
+    with catalog._engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+    raw.set_progress_handler(lambda: counted.append(None), 100)  # the one connection of the pool
+    ask()
+    raw.set_progress_handler(None, 0)
+    return len(counted)
+
+
+def test_what_is_asked_of_a_few_items_does_not_cost_more_among_many(catalog: Catalog) -> None:
+    """SQLite, left to itself, would begin with all items of a kind."""
+
+    def tasks() -> dict[str, int]:
+        before = catalog.version().added
+        number = 10_000 + before
+        path = f"/photos/{number}.jpg"
+
+        def write() -> None:
+            with catalog.writing() as tx:
+                tx.add_items([picture(number), picture(number, "text")])
+                both = (Content(kind, digest(number), "", path) for kind in ("image", "text"))
+                note(tx, path, *both)
+
+        asked = {
+            "write": write,
+            "read": lambda: catalog.read_vectors("image", before),
+            "count": lambda: catalog.count_appeared("image", before),
+            "fetch": lambda: catalog.items([1]),
+            "words": lambda: catalog.words("image", str(number), 5),
+            "vectors": lambda: catalog.vectors_of([1]),
+        }
+        return {name: effort(catalog, task) for name, task in asked.items()}
+
+    with catalog.writing() as tx:
+        put(tx, "/photos/a.jpg", 1)
+    few = tasks()
+    with catalog.writing() as tx:
+        for number in range(2, 3000):
+            put(tx, f"/photos/{number}.jpg", number)
+    many = tasks()
+    assert few["write"] > 2  # the steps are counted
+    for name, count in many.items():
+        assert count <= few[name] + 5, (name, few, many)
+
+
+def test_all_vectors_are_read_without_being_sorted_first(catalog: Catalog) -> None:
+    with catalog.writing() as tx:
+        put(tx, "/photos/many", *range(10_000))
+
+    def read(blocks: int) -> list[int]:
+        with catalog.rows("image") as (rows, _):
+            return [len(found) for found, _ in islice(rows.blocks, blocks)]
+
+    assert len(read(9)) == 3
+    assert effort(catalog, lambda: read(1)) < effort(catalog, lambda: read(9)) * 0.7

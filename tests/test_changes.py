@@ -11,7 +11,9 @@ import pytest
 
 from indexer.pipeline import index
 from indexer.planning import Options
+from indexer.rules import Rules
 from searchx.catalog import Catalog
+from searchx.errors import BadInput
 from searchx.records import Report, Vectors
 from tests.colour import ColourEncoder, paint
 from tests.mere_user import as_mere_user
@@ -145,6 +147,28 @@ def missing(place: Place) -> None:
     assert place.items() == 0
 
 
+def misfit(place: Place) -> None:
+    for rules in (Rules(include=("*.jpgg",)), Rules(exclude=("*",))):
+        with pytest.raises(BadInput, match="no file in"):
+            index([place.photos], place.catalog, ColourEncoder(), options=INLINE, rules=rules)
+    other = paint(place.photos.with_name("other") / "blue.jpg", "blue").parent
+    named, rules = [place.photos, other], Rules(include=("*.jpg",))
+    report = index(named, place.catalog, ColourEncoder(), options=INLINE, rules=rules)
+    assert counts(report) == {"added": 1, "embedded": 1}
+    assert str(place.photos) in report.notes[0]
+    assert place.items() == 3
+    assert place.counts() == SAME
+
+
+def left_out(place: Place) -> None:
+    (place.photos / ".searchxignore").write_text("*\n")
+    report = place.run()
+    assert counts(report) == {}
+    assert "its rules leave out all that it holds" in report.notes[0]
+    assert place.items() == 2
+    assert place.counts(prune=True) == {"removed": 2}
+
+
 def closed(_: Place) -> None:
     if not hasattr(os, "geteuid"):
         pytest.skip("permissions do not bind anybody here")
@@ -188,6 +212,8 @@ ROWS: dict[str, Callable[[Place], None]] = {
     "Refused before": refused,
     "Replaced while it is read": replaced,
     "The source is missing, or holds no file at all": missing,
+    "Patterns fit no file of a source, or a column is named that a corpus has not": misfit,
+    "An ignore file leaves out all that a source holds": left_out,
     "A folder cannot be read": closed,
     "A disk inside a source is not plugged in: its mount point is bare or gone": unplugged,
 }

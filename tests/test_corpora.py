@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 import tracemalloc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from indexer.datasets.corpora import Columns, Row, rows
+from indexer.datasets.corpora import Columns, Row, lacking, rows
 from indexer.datasets.rows import MAX_LINE
 from indexer.refusals import Refused
 from tests.colour import paint
@@ -258,8 +259,12 @@ def test_columns_of_a_parquet_file_are_chosen_by_name_and_type(tmp_path: Path) -
         "path": pa.array(["gone.png", "gone.png"]),
     }
     path = parquet(tmp_path / "a.parquet", table)
-    assert read(path)[0] == [Row("row 1", ("a", "c"), image=b"1"), Row("row 2", ("b",))]
-    assert read(path, Columns(("content",), "path"))[0] == [Row("row 1", ("c",))]
+    assert read(path)[0] == [
+        Row("row 1", ("a", "c"), image=b"1"),
+        Row("row 2", ("b",), missing="gone.png"),
+    ]
+    wanted = [Row("row 1", ("c",), missing="gone.png")]
+    assert read(path, Columns(("content",), "path"))[0] == wanted
     assert refusal(path, Columns(("text",))).startswith('the column "text" holds no texts')
     assert refusal(path, Columns(image="text")).startswith('the column "text" holds no pictures')
     assert "it has no column" in refusal(path, Columns(("alt",)))
@@ -449,3 +454,74 @@ def test_a_pipe_in_place_of_a_corpus_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jsonl")
     with pytest.raises(OSError, match="not a regular file"):
         list(rows(str(tmp_path / "a.jsonl"), Columns(), print))
+
+
+def corpora(folder: Path) -> list[Path]:
+    """Write one corpus in each shape, with the columns "caption" and "title"."""
+    table = {"caption": ["a dog", "a cat"], "title": ["Rex", "Tom"]}
+    lines = [{"title": "Rex"}, {"caption": "a cat", "title": "Tom"}]
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for number, one in enumerate(lines):
+            data = json.dumps(one).encode()
+            member = tarfile.TarInfo(f"{number}.json")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return [
+        jsonl(folder / "a.jsonl", lines),
+        written(folder / "a.csv", "caption,title\na dog,Rex\n"),
+        written(folder / "a.tsv", "caption\ttitle\na dog\tRex\n"),
+        parquet(folder / "a.parquet", table),
+        folder / "a.tar",
+    ]
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    for path in corpora(tmp_path):
+        assert lacking(str(path), Columns(("caption", "Title"))) == ""
+        said = lacking(str(path), Columns(("caption", "tale")))
+        assert said.startswith('it has no column "tale"; it has: ')
+        assert '"caption"' in said and '"title"' in said
+        assert said == refusal(path, Columns(("caption", "tale")))
+
+
+def test_a_column_of_another_type_is_told_with_all_columns(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", {"caption": ["a dog"], "id": [1]})
+    assert lacking(str(path), Columns(("id",))).startswith('the column "id" holds no texts')
+    assert lacking(str(path), Columns(image="id")).startswith('the column "id" holds no pictures')
+    assert all(
+        '"caption"' in lacking(str(path), one) for one in (Columns(("id",)), Columns(image="id"))
+    )
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet", "a.tar"])
+@pytest.mark.parametrize("data", [b"", b"\0\1\2" * 999, None])
+def test_of_a_file_that_cannot_be_read_no_column_is_said_to_lack(
+    tmp_path: Path, name: str, data: bytes | None
+) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    assert lacking(str(tmp_path / name), Columns(("tale",))) == ""
+
+
+def test_columns_are_looked_for_no_further_than_needed(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [{"caption": "a"}])
+    with path.open("ab") as file:
+        file.write(b"\xff no JSON\n" * 100_000)
+    started = time.perf_counter()
+    assert lacking(str(path), CAPTION) == ""
+    reading = time.perf_counter()
+    assert lacking(str(path), Columns(("tale",))) != ""
+    assert reading - started < time.perf_counter() - reading
+
+
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
+    paint(tmp_path / "red.png", "red")
+    table = "image,path,caption\nred.png,,a\ngone.png,,b\nhttps://x.org/a.png,,c\n,notes.pdf,d\ngone.png,red.png,e\n"
+    found, wrong = read(written(tmp_path / "a.csv", table))
+    assert wrong == []
+    assert [row.missing for row in found] == ["", "gone.png", "", "", ""]
+
+
+def test_a_short_table_in_latin_1_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "id,text\n1,Müll\n2,für\n", "latin-1")
+    assert texts(path) == {"row 1": ("Müll",), "row 2": ("für",)}

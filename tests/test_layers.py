@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("searchx", "indexer", "web", "migrations")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
-RECORDS = {"searchx.errors", "searchx.records"}
-SQL = {"searchx.database", "searchx.fetching", "searchx.inspection", "searchx.writing"}
+FILTERS = {"searchx.dates", "searchx.errors", "searchx.filters"}
+RECORDS = FILTERS | {"searchx.records"}
+SQL = {
+    "searchx.database",
+    "searchx.fetching",
+    "searchx.filtering",
+    "searchx.inspection",
+    "searchx.lexical",
+    "searchx.writing",
+}
 MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a function
     "searchx": set[str](),  # names for type checkers only
     "searchx.errors": set[str](),
-    "searchx.records": set[str](),
+    "searchx.dates": {"searchx.errors"},
+    "searchx.filters": {"searchx.dates", "searchx.errors"},
+    "searchx.records": FILTERS,
     "searchx.fitting": RECORDS,
     "searchx.tokens": RECORDS,
     "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens"},
@@ -25,12 +36,32 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.contents": RECORDS | {"searchx.archives", "searchx.pictures"},
     "searchx.pairs": RECORDS,
     "searchx.durable": set[str](),
-    "searchx.database": RECORDS | {"searchx.durable"},
+    "searchx.ids": RECORDS,
+    "searchx.words": set[str](),
+    "searchx.filtering": RECORDS | {"searchx.ids"},
+    "searchx.lexical": RECORDS | {"searchx.ids", "searchx.words"},
+    "searchx.database": RECORDS | {"searchx.durable", "searchx.lexical"},
     "searchx.fetching": RECORDS,
-    "searchx.writing": RECORDS | {"searchx.database"},
-    "searchx.inspection": RECORDS | {"searchx.database", "searchx.writing"},
+    "searchx.writing": RECORDS | {"searchx.database", "searchx.lexical"},
+    "searchx.inspection": RECORDS | {"searchx.database", "searchx.lexical", "searchx.writing"},
     "searchx.catalog": RECORDS | SQL | {"searchx.durable"},
-    "searchx.vectors": RECORDS | {"searchx.durable"},
+    "searchx.vectors": {"searchx.vectors"},  # the names that others use
+    "searchx.vectors.exact": RECORDS,
+    "searchx.vectors.selection": RECORDS | {"searchx.vectors.exact"},
+    "searchx.vectors.inverted": RECORDS | {"searchx.vectors.exact", "searchx.vectors.selection"},
+    "searchx.vectors.tuning": RECORDS | {"searchx.vectors.exact", "searchx.vectors.inverted"},
+    "searchx.vectors.manifest": RECORDS | {"searchx.vectors.inverted", "searchx.vectors.tuning"},
+    "searchx.vectors.directory": RECORDS,
+    "searchx.vectors.snapshots": RECORDS
+    | {
+        "searchx.durable",
+        "searchx.vectors.directory",
+        "searchx.vectors.exact",
+        "searchx.vectors.inverted",
+        "searchx.vectors.manifest",
+        "searchx.vectors.selection",
+        "searchx.vectors.tuning",
+    },
     "searchx.modeldir": RECORDS | {"searchx.encoder"},
     "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.pairs"},
     "searchx.distillation": RECORDS
@@ -52,20 +83,83 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.modeldir",
         "searchx.pairs",
     },
-    "searchx.search": RECORDS
+    "searchx.query": {"searchx.query"},  # the names that others use
+    "searchx.query.values": FILTERS,
+    "searchx.query.scanning": FILTERS | {"searchx.query.values"},
+    "searchx.query.groups": FILTERS | {"searchx.query.scanning", "searchx.query.values"},
+    "searchx.query.reading": RECORDS | {"searchx.query.groups", "searchx.query.scanning"},
+    "searchx.query.writing": RECORDS
+    | {"searchx.query.reading", "searchx.query.scanning", "searchx.query.values"},
+    "searchx.query.documents": RECORDS | {"searchx.query.reading"},
+    "searchx.query.negation": RECORDS
+    | {
+        "searchx.query.groups",
+        "searchx.query.reading",
+        "searchx.query.scanning",
+        "searchx.query.writing",
+    },
+    "searchx.cursors": RECORDS,
+    "searchx.ranking": RECORDS,
+    "searchx.relevance": RECORDS,
+    "searchx.prompts": set[str](),
+    "searchx.duplicates": RECORDS | {"searchx.encoder"},
+    "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
+    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
+    "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
+    "searchx.refreshing": RECORDS
+    | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
+    "searchx.backdrops": RECORDS
     | {
         "searchx.catalog",
-        "searchx.database",
+        "searchx.contents",
+        "searchx.duplicates",
         "searchx.encoder",
         "searchx.pictures",
+        "searchx.references",
+        "searchx.relevance",
+        "searchx.views",
+    },
+    "searchx.ranked": RECORDS
+    | {
+        "searchx.backdrops",
+        "searchx.catalog",
+        "searchx.questions",
+        "searchx.ranking",
+        "searchx.relevance",
         "searchx.vectors",
+        "searchx.views",
+    },
+    "searchx.paging": RECORDS
+    | {"searchx.cursors", "searchx.ranked", "searchx.ranking", "searchx.relevance"},
+    "searchx.search": RECORDS
+    | {
+        "searchx.backdrops",
+        "searchx.catalog",
+        "searchx.cursors",
+        "searchx.database",
+        "searchx.encoder",
+        "searchx.paging",
+        "searchx.query",
+        "searchx.questions",
+        "searchx.ranked",
+        "searchx.refreshing",
+        "searchx.vectors",
+        "searchx.views",
     },
     "searchx.upkeep": RECORDS
     | SQL
-    | {"searchx.catalog", "searchx.pictures", "searchx.search", "searchx.vectors"},
+    | {
+        "searchx.catalog",
+        "searchx.pictures",
+        "searchx.refreshing",
+        "searchx.search",
+        "searchx.vectors",
+        "searchx.views",
+    },
     "searchx.models": set[str](),
     "searchx.models.start_mini": set[str](),  # run by hand
-    "searchx.terminal": set[str](),  # what the commands show; names for type checkers only
+    "searchx.reasons": set[str](),  # names for type checkers only
+    "searchx.terminal": {"searchx.reasons"},  # what the commands show; likewise
     "searchx.cli": {"searchx.cli", "searchx.errors"},
     "searchx.cli.__main__": {"searchx.cli"},
     "searchx.cli.options": {"searchx.errors", "searchx.terminal"},
@@ -73,6 +167,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.cli.meter": {"searchx.records", "searchx.terminal"},
     "searchx.cli.following": {"searchx.cli", "searchx.records", "searchx.terminal"},
     "searchx.cli.ingest": {"searchx", "indexer"},
+    "searchx.cli.hits": {"searchx"},
     "searchx.cli.ask": {"searchx", "web"},
     "searchx.cli.upkeep": {"searchx"},
     "searchx.cli.models": {"searchx", "indexer"},
@@ -85,13 +180,15 @@ ONLY_IN = {  # libraries that live in one place
         "searchx.catalog",
         "searchx.database",
         "searchx.fetching",
+        "searchx.filtering",
         "searchx.inspection",
+        "searchx.lexical",
         "searchx.writing",
         "migrations",
     ),
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
-    "faiss": ("searchx.vectors",),
+    "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
     "fastapi": ("web",),
     "starlette": ("web",),
     "uvicorn": ("web",),
@@ -197,6 +294,14 @@ def test_imports_go_one_way() -> None:
     ours = [one for one in ALL if is_in(one.name, PACKAGES) and not one.is_typing]
     assert len(ours) > 50
     assert found([one for one in ours if not is_in(one.name, rule_of(one.by))]) == []
+
+
+def test_no_import_leads_back_to_where_it_began() -> None:
+    graph: dict[str, set[str]] = {}
+    for one in ALL:
+        if not one.is_typing and not is_in(one.name, ("searchx.cli",)):
+            graph.setdefault(one.by, set()).add(one.name)
+    assert list(TopologicalSorter(graph).static_order())
 
 
 def test_the_web_and_the_indexer_know_nothing_of_each_other() -> None:

@@ -20,8 +20,10 @@ from indexer.planning import Options
 from searchx import database
 from searchx.catalog import Catalog, NewItem
 from searchx.errors import LibraryError
-from searchx.records import Item, Space
-from searchx.search import Library, drop_foreign_snapshots, refresh_snapshots
+from searchx.filters import Is
+from searchx.records import Item, Kind, Space
+from searchx.refreshing import drop_foreign_snapshots, refresh_snapshots
+from searchx.search import Library
 from searchx.upkeep import move_source, verify
 from tests.colour import ColourEncoder, paint
 
@@ -45,6 +47,9 @@ def test_the_revisions_are_one_line_of_history() -> None:
     assert scripts.get_heads() == [database.FORMAT]
 
 
+PARTS_OF_FTS5 = ("config", "content", "data", "docsize", "idx")
+
+
 def test_a_fresh_library_has_every_table(tmp_path: Path) -> None:
     Catalog.open(tmp_path, create=True).close()
     tables = {
@@ -60,6 +65,9 @@ def test_a_fresh_library_has_every_table(tmp_path: Path) -> None:
         "vector",
         "appearance",
         "removal",
+        "words_due",
+        *(f"{kind}_{what}" for kind in ("image", "text") for what in ("words", "terms")),
+        *(f"{kind}_words_{part}" for kind in ("image", "text") for part in PARTS_OF_FTS5),
     }
     with closing(sqlite3.connect(tmp_path / "catalog.db")) as connection:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -211,7 +219,9 @@ def shape(directory: Path) -> dict[str, set[tuple[object, ...]]]:
         for (name,) in tables
         for about in ("table_info", "foreign_key_list")
     }
-    found["indexes"] = set(rows(directory, "SELECT name FROM sqlite_master WHERE type = 'index'"))
+    for kind in ("index", "trigger"):
+        made = f"SELECT name, sql FROM sqlite_master WHERE type = '{kind}'"
+        found[kind] = {(name, sql) for name, sql in rows(directory, made)}
     return found
 
 
@@ -226,9 +236,37 @@ def test_what_was_in_an_older_library_is_found_where_it_was(older: Path) -> None
         (text,) = library.search("yellow", 1, to="text")
         assert (text.item.text, text.item.locations[0].fragment) == ("a yellow sun", "line 3")
         status = library.status()
-    assert (status.images, status.texts, status.files) == (2, 3, 5)
+    texts = rows(older, "SELECT count(*) FROM item WHERE kind = 'text'")[0][0]
+    assert (status.images, status.texts, status.files) == (2, texts, 5)
     assert status.sources == ("/home/ann/photos", "/home/ann/captions.jsonl")
     assert [one.path for one in status.skipped] == ["/home/ann/photos/broken.png"]
+
+
+def test_what_was_in_an_older_library_is_found_by_its_words(older: Path) -> None:
+    with closing(Catalog.open(older)) as catalog:
+        assert paths(catalog, "blue") == ["/home/ann/photos/trip/blue.jpg"]
+        assert paths(catalog, "copy of red") == ["/home/ann/photos/red.png"]  # its first place
+        assert paths(catalog, "sun", "text") == ["/home/ann/photos/notes.txt"]
+        folder = [int(one) for one in catalog.matching("image", Is("folder", "trip"))]
+        assert folder == [1, 2]
+
+
+def test_captions_and_keywords_of_an_older_library_are_words(tmp_path: Path) -> None:
+    """The first version kept neither."""
+    older = loaded(LIBRARIES / "0002.sql", tmp_path / "library")
+    with closing(Catalog.open(older)) as catalog:
+        for words, path in (
+            ("wall", "red.png"),  # a caption in another file
+            ("lighthouse", "trip/blue.jpg"),
+            ("kuste", "trip/blue.jpg"),
+            ("morning sea", "trip/blue.jpg"),
+        ):
+            assert paths(catalog, words) == [f"/home/ann/photos/{path}"]
+
+
+def paths(catalog: Catalog, words: str, kind: Kind = "image") -> list[str]:
+    found = [one.id for one in catalog.words(kind, words, 5)]
+    return [catalog.items(found)[one].path for one in found]
 
 
 def test_a_snapshot_from_before_a_migration_still_fits(older: Path, tmp_path: Path) -> None:
@@ -238,7 +276,9 @@ def test_a_snapshot_from_before_a_migration_still_fits(older: Path, tmp_path: Pa
         refresh_snapshots(catalog)
     for manifest in (twin / "snapshots").glob("*/manifest.json"):
         held = json.loads(manifest.read_text())
-        del held["digests"]  # the first version wrote none
+        for name in ("digests", "seal", "efforts", "trained", "curve"):
+            del held[name]  # the first version wrote none
+        held["nprobe"] = 0
         manifest.write_text(json.dumps(held))
     shutil.copytree(twin / "snapshots", older / "snapshots")
     names = {path: path.stat().st_mtime_ns for path in (older / "snapshots").rglob("*")}

@@ -26,6 +26,12 @@ CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None
 HOSTILE = "<img src=x onerror=document.title=1>.png"
 LONG = "long<b>&" * 25  # a word that fits on no line
 ITEMS = tuple(f"/items/{number}" for number in range(1, 8))
+PLACES = (  # every state of the search that looks like no other
+    *("/", "/?q=red", "/?q=red&group=1", "/?q=red&k=2", "/?random=1", "/?q=ext:png"),
+    *("/?q=a+dog+without+people", "/?q=red+kind:image|text"),
+)
+LONG_WORD = "x" * 400
+QUIET = ("beside", "aside", "stars", "keywords", "band", "why", "notice", "divide", "hints")
 RATED = """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
   xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="3" xmp:CreateDate="2020-02-03T10:00:00"/>
 </rdf:RDF>"""
@@ -172,7 +178,7 @@ def best(page: Page) -> str | None:
     return page.locator(".card img").first.get_attribute("alt")
 
 
-def test_typing_gives_pictures_with_scores(page: Page) -> None:
+def test_typing_gives_pictures_with_what_they_are_worth(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_label("What to look for")).to_be_focused()
     page.keyboard.type("blue")
@@ -180,7 +186,8 @@ def test_typing_gives_pictures_with_scores(page: Page) -> None:
     expect(page.locator(".card")).to_have_count(6)
     assert page.url.endswith("/?q=blue&to=image")
     assert best(page) == "blue.png"
-    assert page.locator(".card .score").first.inner_text() == "1.000"
+    assert page.locator(".card .band").first.inner_text() == "strong"
+    assert "cosine 1.000" in (page.locator(".card .band").first.get_attribute("title") or "")
     shown = "image => image.decode().then(() => image.naturalWidth)"
     assert page.locator(".card img").first.evaluate(shown) == 400
 
@@ -248,7 +255,8 @@ def test_a_picture_can_be_chosen_and_words_added(page: Page, photos: Path) -> No
     page.keyboard.press("Enter")
     page.wait_for_url("**q=yellow*")
     assert "picture=" in page.url
-    assert best(page) == HOSTILE  # orange is half red, half yellow
+    names = page.locator(".card img").evaluate_all("all => all.map((one) => one.alt)")
+    assert names[:2] == ["yellow.png", HOSTILE]  # named so; orange is half red, half yellow
 
 
 def test_slash_focuses_the_box_and_tab_reaches_every_hit(page: Page) -> None:
@@ -266,7 +274,7 @@ def test_slash_focuses_the_box_and_tab_reaches_every_hit(page: Page) -> None:
 
 
 def test_every_picture_and_field_has_a_name(page: Page) -> None:
-    for place in ("/", "/?q=red", "/?q=red&to=text", "/items/1", "/login"):
+    for place in (*PLACES, "/?q=red&to=text", "/items/1", "/login"):
         page.goto(place)
         unnamed = page.evaluate(
             """() => [...document.querySelectorAll("input:not([type=hidden]), button, a, img")]
@@ -280,7 +288,7 @@ def test_every_picture_and_field_has_a_name(page: Page) -> None:
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 2200])
 def test_nothing_is_wider_than_the_window(browser: Browser, address: str, width: int) -> None:
     with watched_page(browser, address, viewport={"width": width, "height": 800}) as page:
-        for place in ("/", "/?q=red", "/?q=red&to=text", "/?like=1", "/items/1", "/docs"):
+        for place in (*PLACES, "/?q=red&to=text", "/?like=1", "/items/1", "/docs"):
             page.goto(place)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, place
 
@@ -290,7 +298,7 @@ def test_what_is_known_of_items_is_not_wider_than_the_window(
     browser: Browser, told: str, width: int
 ) -> None:
     with watched_page(browser, told, viewport={"width": width, "height": 800}) as page:
-        for place in ("/", "/?q=red", "/?q=red&to=text", *ITEMS, "/skipped"):
+        for place in (*PLACES, f"/?q={LONG_WORD}", "/?q=red&to=text", *ITEMS, "/skipped"):
             page.goto(place)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, place
 
@@ -299,13 +307,13 @@ def test_what_is_known_of_items_is_not_wider_than_the_window(
 def test_quiet_words_can_be_read(browser: Browser, told: str, scheme: str) -> None:
     with watched_page(browser, told, color_scheme=scheme) as page:
         seen = set()
-        for place in (*ITEMS, "/skipped"):
+        for place in (*ITEMS, "/skipped", *PLACES, "/?q=red+kind:image|text"):
             page.goto(place)
-            for kind in ("beside", "aside", "stars", "keywords"):
+            for kind in QUIET:
                 for one in page.locator(f".{kind}").all():
                     seen.add(kind)
                     assert one.evaluate(CONTRAST) >= 4.5, (place, kind)
-        assert len(seen) == 4
+        assert seen == set(QUIET)
 
 
 def test_a_text_leads_to_its_picture_and_back_without_script(browser: Browser, told: str) -> None:
@@ -350,6 +358,94 @@ def test_the_page_follows_the_theme(
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         lightness = sum(int(part) for part in ground[4:-1].split(","))
         assert (lightness > 3 * 128) == is_light
+
+
+def test_where_nothing_matches_the_page_says_so_and_offers_what_was_meant(page: Page) -> None:
+    page.goto("/?q=a+dog+without+people")
+    said = page.get_by_role("status")
+    expect(said).to_have_text("Nothing here matches \u201ca dog without people\u201d.")
+    expect(page.get_by_role("heading", name="The nearest pictures:")).to_be_visible()
+    expect(page.locator(".card")).to_have_count(6)
+    page.get_by_role("link", name="a dog -people").click()
+    expect(page.get_by_label("What to look for")).to_have_value("a dog -people")
+    page.get_by_role("link", name="Search the texts").click()
+    page.wait_for_url("**/?q=a+dog+-people&to=text")
+
+
+def test_a_line_parts_the_weak_from_the_others(page: Page) -> None:
+    page.goto("/?q=red")
+    line = page.get_by_role("heading", name="Weak matches")
+    expect(line).to_be_visible()
+    above = "(line) => line.previousElementSibling.getBoundingClientRect().bottom"
+    below = "(line) => line.nextElementSibling.getBoundingClientRect().top"
+    height = line.bounding_box()
+    assert height is not None
+    assert line.evaluate(above) <= height["y"] < line.evaluate(below)
+
+
+def test_near_duplicates_hide_behind_a_link_and_stay_hidden(
+    browser: Browser, tmp_path: Path
+) -> None:
+    for number in range(4):
+        paint(tmp_path / "photos" / f"{number}.png", (250 + number, 0, 0))
+    paint(tmp_path / "photos" / "blue.png", "blue")
+    with (
+        library_of(tmp_path / "photos", tmp_path / "library") as library,
+        serving(create_app(library)) as address,
+        watched_page(browser, address, java_script_enabled=False) as page,
+    ):
+        page.goto("/?q=red")
+        expect(page.locator(".card")).to_have_count(5)
+        page.get_by_role("link", name="Hide near duplicates").click()
+        expect(page.locator(".card")).to_have_count(2)
+        expect(page.get_by_text("+3 alike")).to_be_visible()
+        page.get_by_label("What to look for").fill("blue")
+        page.locator(".go").click()
+        expect(page.locator(".card")).to_have_count(2)
+        page.get_by_role("link", name="Show near duplicates").click()
+        expect(page.locator(".card")).to_have_count(5)
+
+
+def test_more_leads_to_the_next_page_without_script(browser: Browser, address: str) -> None:
+    with watched_page(browser, address, java_script_enabled=False) as page:
+        page.goto("/?q=blue&k=4")
+        first = page.locator(".card img").evaluate_all("all => all.map((one) => one.alt)")
+        page.get_by_role("link", name="More", exact=True).click()
+        expect(page.locator(".card")).to_have_count(2)
+        rest = page.locator(".card img").evaluate_all("all => all.map((one) => one.alt)")
+        assert len({*first, *rest}) == 6
+        expect(page.get_by_role("link", name="More", exact=True)).to_have_count(0)
+        page.get_by_role("link", name="First page").click()
+        assert page.url.endswith("/?q=blue&k=4")
+
+
+def test_a_bad_filter_is_told_above_the_box_which_keeps_what_was_typed(
+    browser: Browser, address: str
+) -> None:
+    context = browser.new_context(base_url=address)
+    page = context.new_page()
+    page.goto("/?q=red+taken:soon")
+    told = page.get_by_role("alert").first
+    expect(told).to_contain_text("taken:soon")
+    box = page.get_by_label("What to look for")
+    expect(box).to_have_value("red taken:soon")
+    above, below = told.bounding_box(), box.bounding_box()
+    assert above is not None and below is not None
+    assert above["y"] + above["height"] <= below["y"]
+    context.close()
+
+
+def test_a_surprise_can_be_had_again_and_found_again(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="Surprise me").click()
+    page.wait_for_url("**/?random=*")
+    shown = page.locator(".card img").evaluate_all("all => all.map((one) => one.src)")
+    assert len(shown) == 6
+    page.locator(".card .picture").first.click()
+    page.get_by_role("link", name="Back to the results").click()
+    assert shown == page.locator(".card img").evaluate_all("all => all.map((one) => one.src)")
+    page.get_by_role("link", name="Surprise me again").click()
+    expect(page.locator(".card")).to_have_count(6)
 
 
 def test_all_of_it_works_without_script(browser: Browser, address: str, photos: Path) -> None:

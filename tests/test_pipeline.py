@@ -450,6 +450,136 @@ def test_rules_are_kept_with_their_source(catalog: Catalog, photos: Path) -> Non
     assert index([photos], catalog, ColourEncoder(), rules=Rules()).added == 1
 
 
+@pytest.mark.parametrize(
+    "rules", [Rules(include=("*.jpgg",)), Rules(exclude=("*",)), Rules(include=("!*.png",))]
+)
+def test_patterns_that_fit_nothing_are_refused_and_cost_nothing(
+    catalog: Catalog, photos: Path, rules: Rules
+) -> None:
+    before = Rules(exclude=("blue.*",))
+    index([photos], catalog, ColourEncoder(), rules=before)
+    with pytest.raises(BadInput, match=r"no file in .* fits --\w+ .*--prune") as refusal:
+        index([photos], catalog, ColourEncoder(), rules=rules)
+    assert rules.patterns in str(refusal.value) and str(photos) in str(refusal.value)
+    assert paths(catalog) == {"red.png", "green.png"}
+    assert Rules.from_json(catalog.rules(str(photos))) == before
+
+
+def test_patterns_that_fit_nothing_hold_when_pruned(catalog: Catalog, photos: Path) -> None:
+    index([photos], catalog, ColourEncoder())
+    options, rules = Options(workers=0, prune=True), Rules(include=("*.jpgg",))
+    report = index([photos], catalog, ColourEncoder(), options=options, rules=rules)
+    assert counts(report) == {"removed": 3}
+    said = f'{photos} holds nothing that searchx indexes and that fits --include "*.jpgg"'
+    assert report.notes == (said,)
+
+
+def test_patterns_that_fit_nothing_make_no_library(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="fits"):
+        index_into(tmp_path / "new", photos, ColourEncoder(), rules=Rules(include=("*.jpgg",)))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_patterns_do_not_fit_is_left_as_it_is_beside_one_that_they_fit(
+    catalog: Catalog, photos: Path, tmp_path: Path
+) -> None:
+    other = paint(tmp_path / "other" / "a.jpg", "red").parent
+    index([photos], catalog, ColourEncoder())
+    report = index([photos, other], catalog, ColourEncoder(), rules=Rules(include=("*.jpg",)))
+    assert counts(report) == {"added": 1, "embedded": 1}
+    (note,) = report.notes
+    assert note.startswith(f'no file in {photos} fits --include "*.jpg"')
+    assert note.endswith("nothing of it was changed")
+    assert paths(catalog) == {"red.png", "green.png", "blue.png", "a.jpg"}
+    assert catalog.rules(str(photos)) == ""
+
+
+def test_an_empty_folder_is_no_fault_of_the_patterns(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    report = index([tmp_path / "none"], catalog, ColourEncoder(), rules=Rules(include=("*.jpg",)))
+    assert counts(report) == {}
+    assert len(report.notes) == 1
+
+
+def test_an_ignore_file_that_leaves_out_everything_forgets_nothing_unless_pruned(
+    catalog: Catalog, photos: Path
+) -> None:
+    index([photos], catalog, ColourEncoder())
+    (photos / ".searchxignore").write_text("*\n")
+    report = index([photos], catalog, ColourEncoder())
+    assert counts(report) == {}
+    (note,) = report.notes
+    assert "its rules leave out all" in note and "(files: 3); --prune forgets it" in note
+    assert paths(catalog) == {"red.png", "green.png", "blue.png"}
+    options = Options(workers=0, prune=True)
+    assert counts(index([photos], catalog, ColourEncoder(), options=options)) == {"removed": 3}
+
+
+def test_the_last_files_that_rules_fit_are_forgotten_when_they_are_deleted(
+    catalog: Catalog, photos: Path
+) -> None:
+    index([photos], catalog, ColourEncoder(), rules=Rules(include=("red.*",)))
+    (photos / "red.png").unlink()
+    assert counts(index([photos], catalog, ColourEncoder())) == {"removed": 1}
+
+
+WRONG = Rules(text_columns=("place", "tale"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", "place,text\nred barn,blue sky\n"),
+        ("rows.jsonl", '{"place": "red barn", "text": "blue sky"}\n'),
+    ],
+)
+def test_a_column_that_a_corpus_has_not_is_refused_and_costs_nothing(
+    catalog: Catalog, photos: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    corpus = tmp_path / name
+    corpus.write_text(content)
+    before = Rules(text_columns=("text",))
+    index([corpus], catalog, ColourEncoder(), rules=before)
+    with pytest.raises(BadInput) as refusal:
+        index([corpus], catalog, ColourEncoder(), rules=WRONG)
+    assert str(refusal.value) == f'{corpus}: it has no column "tale"; it has: "place", "text"'
+    report = index([photos, corpus], catalog, ColourEncoder(), rules=WRONG)
+    assert counts(report) == {"added": 3, "embedded": 3}
+    assert report.notes == (f"{refusal.value}; nothing of it was changed",)
+    assert {item.text for item in everything(catalog) if item.text} == {"blue sky"}
+    assert Rules.from_json(catalog.rules(str(corpus))) == before
+    assert counts(index([corpus], catalog, ColourEncoder())) == {"unchanged": 1}
+
+
+def test_a_column_that_a_new_corpus_has_not_makes_no_library(tmp_path: Path) -> None:
+    corpus = tmp_path / "rows.csv"
+    corpus.write_text("place,text\nred barn,blue sky\n")
+    with pytest.raises(BadInput, match='no column "tale"'):
+        index_into(tmp_path / "new", corpus, ColourEncoder(), rules=WRONG)
+    assert not (tmp_path / "new").exists()
+
+
+def test_pictures_that_rows_name_and_that_are_missing_are_told(
+    catalog: Catalog, photos: Path
+) -> None:
+    corpus = photos / "rows.csv"
+    corpus.write_text("image,text\nred.png,a red barn\ngone.png,a pink hat\nlost.png,a bus\n")
+    (note,) = index([corpus], catalog, ColourEncoder()).notes
+    assert note == (
+        f"{corpus}: rows that name a picture that is not there: 2; first: row 2 (gone.png); "
+        "their texts stand alone"
+    )
+    assert {item.text for item in everything(catalog)} == {"a red barn", "a pink hat", "a bus"}
+
+
+def test_a_sidecar_is_of_the_picture_that_it_names(catalog: Catalog, photos: Path) -> None:
+    paint(photos / "red.bmp", "pink")
+    (photos / "red.json").write_text('{"file_name": "red.bmp", "caption": "a pink hat"}')
+    index([photos], catalog, ColourEncoder())
+    (text,) = (item for item in everything(catalog) if item.text)
+    assert [Path(one.path).name for one in text.locations] == ["red.bmp"]
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount")
 def test_a_bare_mount_point_is_not_taken_for_a_deletion(catalog: Catalog, photos: Path) -> None:
     (photos / "card").mkdir()
@@ -818,8 +948,17 @@ def test_the_library_inside_a_source_is_left_out(photos: Path) -> None:
     paint(photos / "library" / "thumbnail.png", "pink")
     report = index_into(photos / "library", [photos], ColourEncoder())
     assert counts(report) == {"unchanged": 3}
+    said = f"{photos}: the library in it was left out ({photos / 'library'})"
+    assert report.notes == (said,)
     with pytest.raises(BadInput, match="is the library itself"):
         index_into(photos / "library", [photos / "library"], ColourEncoder())
+
+
+def test_a_folder_that_would_be_its_own_library_stays_as_it_is(photos: Path) -> None:
+    before = sorted(photos.iterdir())
+    with pytest.raises(BadInput, match="is the library itself"):
+        index_into(photos, photos, ColourEncoder())
+    assert sorted(photos.iterdir()) == before
 
 
 def test_another_encoder_is_refused(catalog: Catalog, photos: Path) -> None:

@@ -104,6 +104,14 @@ def test_include_leaves_out_what_it_does_not_name(source: Path) -> None:
     assert found(source, both) == {"sub/a.png", "2019/july/c.png"}
 
 
+def test_patterns_match_in_upper_and_lower_case(tmp_path: Path) -> None:
+    source = make(tmp_path, "a.JPG", "b.jpg", "Private/c.jpg", "GRÜN.png", "x.png")
+    assert found(source, Rules(include=("*.jpg",))) == {"a.JPG", "b.jpg", "Private/c.jpg"}
+    assert found(source, Rules(include=("*.Jpg",), exclude=("private/",))) == {"a.JPG", "b.jpg"}
+    ignoring(source, "grün.*", "[A-C].jpg")
+    assert found(source) == {"x.png"}
+
+
 def test_include_leaves_out_corpus_files_too(source: Path) -> None:
     make(source, "rows.csv", "2019/rows.csv")
     folders = walk(str(source), Rules(include=("2019/",)))
@@ -201,6 +209,26 @@ def test_a_pattern_that_cannot_be_used_is_refused_in_one_line(pattern: str) -> N
     assert pattern in str(refusal.value)
     with pytest.raises(BadInput, match="--exclude"):
         Rules(exclude=("*.png", pattern))
+
+
+@pytest.mark.parametrize("pattern", ["", "  ", "# pictures"])
+def test_a_pattern_that_names_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(BadInput, match=f'--include "{pattern}" names nothing'):
+        Rules(include=("*.jpg", pattern))
+    with pytest.raises(BadInput, match=f'--exclude "{pattern}" names nothing'):
+        Rules(exclude=(pattern,))
+
+
+def test_a_column_without_a_name_is_refused() -> None:
+    with pytest.raises(BadInput, match="--text-column"):
+        Rules(text_columns=("caption", ""))
+    with pytest.raises(BadInput, match="--image-column"):
+        Rules(image_column=" ")
+
+
+def test_what_says_nothing_and_was_kept_before_is_left_aside() -> None:
+    kept = '{"include": ["", "*.jpg"], "exclude": ["#"], "text_columns": [""], "image_column": ""}'
+    assert Rules.from_json(kept) == Rules(include=("*.jpg",))
 
 
 NAMES = ("a", "b", "a.png", "b.png")

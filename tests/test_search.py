@@ -1,131 +1,28 @@
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import searchx
 from indexer.pipeline import index
-from searchx import vectors
-from searchx.catalog import Catalog, Content, NewFile, NewItem
+from searchx.catalog import Catalog, NewFile
 from searchx.errors import (
     BadInput,
-    LibraryInUse,
     NoLibrary,
     SpaceMismatch,
     UnreadableImage,
 )
-from searchx.records import Hit, Kind, Query, Vectors
-from searchx.search import SNAPSHOTS, Library, Overview, drop_foreign_snapshots, refresh_snapshots
-from searchx.vectors import Origin
+from searchx.records import Hit, Query
+from searchx.refreshing import refresh_snapshots
+from searchx.search import Library, Overview
 from tests.colour import COLOURS, ColourEncoder, paint
-from tests.rows import rows_of
+from tests.shelf import ENCODER, ROOT, add, answer, drop, embed, names
 from tests.tiny_model import save_tiny_model
-
-ROOT = "/photos"
-ENCODER = ColourEncoder()
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with closing(fresh(tmp_path / "library")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def library(catalog: Catalog) -> Iterator[Library]:
-    """Open the library a second time, as a server does beside an indexer."""
-    with Library.open(catalog.directory, encoder=ENCODER) as opened:
-        yield opened
-
-
-def fresh(directory: Path) -> Catalog:
-    opened = Catalog.open(directory, create=True)
-    with opened.writing() as tx:
-        tx.claim_space(ENCODER.space)
-        tx.add_source(ROOT)
-    return opened
-
-
-def digest(number: int) -> str:
-    return f"{number:064x}"
-
-
-def vector(number: int) -> Vectors:
-    row = np.random.default_rng(number).normal(size=(1, 4)).astype(np.float32)
-    return row / np.linalg.norm(row).astype(np.float32)
-
-
-def embed(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> None:
-    """Leave vectors without files, as an interrupted run does."""
-    with catalog.writing() as tx:
-        tx.add_items([NewItem(kind, digest(one), vector(one)[0]) for one in numbers])
-
-
-def locate(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> None:
-    with catalog.writing() as tx:
-        for one in numbers:
-            contents = [Content(kind, digest(one))]
-            tx.set_file(ROOT, NewFile(f"{ROOT}/{kind}/{one}", 1, 1, contents))
-
-
-def add(catalog: Catalog, numbers: Sequence[int], kind: Kind = "image") -> None:
-    embed(catalog, numbers, kind)
-    locate(catalog, numbers, kind)
-
-
-def drop(catalog: Catalog, numbers: Sequence[int], clean: bool = True) -> None:
-    with catalog.knowing(ROOT) as known:
-        files = known.files(f"{ROOT}/image").ids
-    with catalog.writing() as tx:
-        tx.drop_files([files[str(one)] for one in numbers if str(one) in files])
-        if clean:
-            tx.drop_orphans()
-
-
-def answer(library: Library, number: int = 77, k: int = 10_000) -> list[tuple[int, float]]:
-    """Ask with a random vector; gives the numbers of what was found with their scores."""
-    ids, scores = library.search_batch(vector(number), k)
-    real = [int(one) for one in ids[0] if one >= 0]
-    numbers = [int(library.item(one).digest, 16) for one in real]
-    return [(one, round(float(score), 4)) for one, score in zip(numbers, scores[0], strict=False)]
-
-
-def expected(numbers: Sequence[int], number: int = 77) -> list[tuple[int, float]]:
-    rows = {one: vector(one).astype(np.float16).astype(np.float32)[0] for one in numbers}
-    scores = {one: round(float(row @ vector(number)[0]), 4) for one, row in rows.items()}
-    return sorted(scores.items(), key=lambda pair: -pair[1])
-
-
-def names(hits: Sequence[Hit]) -> list[str]:
-    return [Path(hit.path).stem for hit in hits]
-
-
-@pytest.fixture
-def photos(tmp_path: Path, catalog: Catalog) -> Path:
-    """Index one picture of each colour, and a text about each."""
-    folder = tmp_path / "photos"
-    texts = ENCODER.embed_texts(list(COLOURS))
-    with catalog.writing() as tx:
-        for number, colour in enumerate(COLOURS):
-            paint(folder / f"{colour}.png", colour)
-            text = f"something {colour}"
-            tx.add_items([NewItem("image", digest(number), texts[number], None, 64, 48)])
-            tx.add_items([NewItem("text", digest(number), texts[number], text)])
-            path = str(folder / f"{colour}.png")
-            image, passage = (
-                Content("image", digest(number)),
-                Content("text", digest(number), "line 1"),
-            )
-            tx.set_file(ROOT, NewFile(path, 1, 1, [image]))
-            tx.set_file(ROOT, NewFile(path + ".txt", 1, 1, [passage]))
-    return folder
 
 
 def test_a_text_finds_pictures_best_first(library: Library, photos: Path) -> None:
@@ -244,145 +141,6 @@ def test_status_counts_what_is_there(catalog: Catalog, library: Library, photos:
     assert status.as_dict()["model"] == "colour"
 
 
-def test_what_another_process_adds_and_removes_is_seen_at_once(
-    catalog: Catalog, library: Library
-) -> None:
-    add(catalog, range(30))
-    assert answer(library) == expected(range(30))
-    refresh_snapshots(catalog)
-    assert answer(library) == expected(range(30))
-    add(catalog, [30])
-    assert answer(library) == expected(range(31))
-    drop(catalog, [3, 30])
-    left = [one for one in range(30) if one != 3]
-    assert answer(library) == expected(left)
-    refresh_snapshots(catalog)
-    assert answer(library) == expected(left)
-
-
-def test_a_vector_without_a_file_costs_no_hit_its_place(catalog: Catalog, library: Library) -> None:
-    nearest = [one for one, _ in expected(range(100))]
-    embed(catalog, nearest[:50])  # the run was interrupted before it wrote their files down
-    add(catalog, nearest[50:80])
-    for _ in range(2):
-        assert answer(library, k=5) == expected(nearest[50:80])[:5]
-        hits = library.search(Query(like=1 + 50), k=29)
-        assert len(hits) == 29
-        refresh_snapshots(catalog)
-    locate(catalog, nearest[:50])  # the next run finds their vectors and embeds nothing
-    for _ in range(2):
-        assert answer(library) == expected(nearest[:80])
-        refresh_snapshots(catalog)
-    drop(catalog, nearest[:10], clean=False)  # between a move and the end of a run
-    for _ in range(2):
-        assert answer(library, k=5) == expected(nearest[10:80])[:5]
-        assert len(library.search("red", k=70)) == 70
-        refresh_snapshots(catalog)
-
-
-Step = tuple[str, list[int]]
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["add", "embed", "locate", "drop", "lose", "refresh", "rebuild"]),
-        st.lists(st.integers(0, 11), max_size=5, unique=True),
-    ),
-    max_size=10,
-)
-
-
-@settings(max_examples=40, deadline=None)
-@given(steps=steps)
-def test_every_history_answers_like_a_fresh_library(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
-) -> None:
-    """Snapshot, tail and what is hidden together are the set of items that files hold."""
-    directory = tmp_path_factory.mktemp("library")
-    with closing(fresh(directory)) as catalog, Library.open(directory, encoder=ENCODER) as library:
-        known: set[int] = set()
-        located: set[int] = set()
-        for action, numbers in steps:
-            if action == "add":
-                add(catalog, numbers)
-            elif action == "embed":
-                embed(catalog, numbers)
-            elif action == "locate":
-                numbers = [one for one in numbers if one in known]
-                locate(catalog, numbers)
-            elif action in ("drop", "lose"):
-                drop(catalog, numbers, clean=action == "drop")
-            elif action == "refresh":
-                refresh_snapshots(catalog)
-            else:
-                shutil.rmtree(directory / SNAPSHOTS, ignore_errors=True)
-                refresh_snapshots(catalog)
-            known |= set(numbers) if action in ("add", "embed") else set()
-            located |= set(numbers) if action in ("add", "locate") else set()
-            located -= set(numbers) if action in ("drop", "lose") else set()
-            known = set(located) if action == "drop" else known
-            assert answer(library) == expected(sorted(located))
-
-
-def test_adding_and_removing_changes_nothing(catalog: Catalog, library: Library) -> None:
-    add(catalog, range(40))
-    refresh_snapshots(catalog)
-    before = library.search_batch(vector(77), 10)
-    add(catalog, range(100, 110))
-    assert len(answer(library)) == 50
-    drop(catalog, range(100, 110))
-    after = library.search_batch(vector(77), 10)
-    assert np.array_equal(before[0], after[0])
-    assert np.array_equal(before[1], after[1])
-
-
-def test_a_snapshot_is_built_when_it_has_fallen_behind(catalog: Catalog) -> None:
-    place = catalog.directory / SNAPSHOTS
-    refresh_snapshots(catalog)
-    assert vectors.newest(place, "image") is None  # nothing to hold
-    add(catalog, range(100))
-    refresh_snapshots(catalog)
-    first = vectors.newest(place, "image")
-    assert first is not None
-    add(catalog, range(100, 105))
-    refresh_snapshots(catalog)
-    assert vectors.newest(place, "image") == first
-    add(catalog, range(105, 115))
-    refresh_snapshots(catalog)
-    second = vectors.newest(place, "image")
-    assert second is not None
-    assert second != first
-    assert vectors.load(second).manifest.count == 115
-    drop(catalog, range(20))
-    refresh_snapshots(catalog)
-    assert vectors.newest(place, "image") != second
-
-
-@pytest.mark.parametrize("damage", ["gone", "manifest.json", "ids.npy", "matrix.npy"])
-def test_a_broken_snapshot_costs_no_answer(catalog: Catalog, library: Library, damage: str) -> None:
-    add(catalog, range(20))
-    refresh_snapshots(catalog)
-    place = vectors.newest(catalog.directory / SNAPSHOTS, "image")
-    assert place is not None
-    if damage == "gone":
-        shutil.rmtree(catalog.directory / SNAPSHOTS)
-    else:
-        (place / damage).write_bytes(b"")
-    assert answer(library) == expected(range(20))
-    refresh_snapshots(catalog)
-    mended = vectors.newest(catalog.directory / SNAPSHOTS, "image")
-    assert mended is not None
-    assert vectors.load(mended).manifest.count == 20
-    assert answer(library) == expected(range(20))
-
-
-def test_a_snapshot_of_another_space_is_not_used(catalog: Catalog, library: Library) -> None:
-    add(catalog, range(20))
-    ids, matrix, version = catalog.read_vectors("image")
-    place = catalog.directory / SNAPSHOTS
-    origin = Origin(version.library, "other", version.added, version.removed)
-    vectors.build(place, rows_of(ids, matrix[::-1]), "image", origin)
-    assert answer(library) == expected(range(20))
-
-
 def paint_many(folder: Path, numbers: Sequence[int]) -> set[str]:
     """Leave exactly these pictures in a folder, of as many colours; gives their names."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -415,16 +173,6 @@ def test_a_snapshot_of_a_catalog_that_was_moved_away_is_not_used(tmp_path: Path)
     assert shown(directory) == others
 
 
-def test_a_snapshot_of_another_catalog_is_refused_by_readers(tmp_path: Path) -> None:
-    with closing(fresh(tmp_path / "one")) as one, closing(fresh(tmp_path / "other")) as other:
-        add(one, range(20))
-        add(other, range(100, 120))
-        refresh_snapshots(one)
-    shutil.copytree(tmp_path / "one" / SNAPSHOTS, tmp_path / "other" / SNAPSHOTS)
-    with Library.open(tmp_path / "other", encoder=ENCODER) as library:
-        assert answer(library) == expected(range(100, 120))
-
-
 def test_a_catalog_that_was_restored_from_a_backup_is_indexed_on(tmp_path: Path) -> None:
     directory, folder, backup = tmp_path / "library", tmp_path / "pictures", tmp_path / "backup.db"
     first = paint_many(folder, range(2))
@@ -444,15 +192,6 @@ def test_a_catalog_that_was_restored_from_a_backup_is_indexed_on(tmp_path: Path)
     assert shown(directory) == others
 
 
-def test_snapshots_that_fit_stay_when_indexing_begins(catalog: Catalog) -> None:
-    add(catalog, range(20))
-    refresh_snapshots(catalog)
-    drop(catalog, [19])  # the item of the newest number
-    place = vectors.newest(catalog.directory / SNAPSHOTS, "image")
-    drop_foreign_snapshots(catalog)
-    assert place == vectors.newest(catalog.directory / SNAPSHOTS, "image") is not None
-
-
 def test_a_library_whose_model_was_moved_is_searched_by_its_new_place(tmp_path: Path) -> None:
     directory, folder = tmp_path / "library", tmp_path / "pictures"
     paint_many(folder, range(2))
@@ -460,7 +199,8 @@ def test_a_library_whose_model_was_moved_is_searched_by_its_new_place(tmp_path: 
     (tmp_path / "old").rename(tmp_path / "new")
     searchx.index(directory, folder, str(tmp_path / "new"), "cpu")
     with searchx.open(directory, device="cpu") as library:
-        assert len(library.search(Query(image=folder / "1.png"))) == 2
+        ids, _ = library.search_batch([Query(image=folder / "1.png")], k=3)
+        assert sorted(ids[0].tolist()) == [-1, 1, 2]
 
 
 def test_an_overview_follows_the_catalog(catalog: Catalog, library: Library) -> None:
@@ -478,19 +218,6 @@ def test_no_questions_get_no_answers(catalog: Catalog, library: Library) -> None
         assert ids.shape == scores.shape == (0, 4)
         add(catalog, range(3))
         refresh_snapshots(catalog)
-
-
-def test_snapshots_are_built_by_one_process(catalog: Catalog) -> None:
-    add(catalog, range(5))
-    with (
-        closing(Catalog.open(catalog.directory)) as other,
-        other.indexing(),
-        pytest.raises(LibraryInUse),
-    ):
-        refresh_snapshots(catalog)
-    with catalog.indexing():
-        refresh_snapshots(catalog)  # the indexer itself may, while it holds the library
-    assert vectors.newest(catalog.directory / SNAPSHOTS, "image") is not None
 
 
 def test_questions_at_once_are_answered_as_one_by_one(library: Library, photos: Path) -> None:

@@ -248,3 +248,36 @@ def test_any_json_is_read_or_told(
     mine = Metadata(taken=when, taken_from="exif" if when else None)
     _, extracts, _ = read([beside(folder, "any.json", content)], mine)
     assert all(one.text.strip() for one in extracts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "of"),
+    [
+        ("photo.json", {"file_name": "photo.png", "caption": "here"}, {"photo.png"}),
+        ("photo.json", {"image": "data/PHOTO.PNG", "caption": "here"}, {"photo.png"}),
+        ("photo.json", {"title": "photo.jpg", "caption": "here"}, {"photo.jpg"}),
+        ("photo.json", {"path": "D:\\\\old\\photo.jpg", "caption": "here"}, {"photo.jpg"}),
+        ("photo.json", {"file_name": "photo.gif", "caption": "here"}, {"photo.jpg", "photo.png"}),
+        ("photo.json", {"file_name": "other.png", "caption": "here"}, {"photo.jpg", "photo.png"}),
+        ("photo.json", {"title": "Photo", "caption": "here"}, {"photo.jpg", "photo.png"}),
+        ("photo.json", {"caption": "here"}, {"photo.jpg", "photo.png"}),
+        ("photo.txt", "photo.png", {"photo.jpg", "photo.png"}),
+        (
+            "photo.xmp",
+            XMP.replace(
+                "xmp:Rating",
+                'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+                'photoshop:SidecarForExtension="JPG" xmp:Rating',
+            ),
+            {"photo.jpg"},
+        ),
+        ("photo.xmp", XMP, {"photo.jpg", "photo.png"}),
+    ],
+)
+def test_a_sidecar_that_names_one_of_several_pictures_is_of_that_one(
+    tmp_path: Path, name: str, content: object, of: set[str]
+) -> None:
+    pictures = [beside(tmp_path, one, b"?") for one in ("photo.jpg", "photo.png")]
+    sidecar = beside(tmp_path, name, content)
+    told_of = {Path(one).name for one in pictures if read([sidecar], NOTHING, one)[1]}
+    assert told_of == of

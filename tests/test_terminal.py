@@ -1,13 +1,26 @@
 from pathlib import Path
 
 import pytest
+from rich.style import Style
 
-from searchx.records import Hit, Item, Location, Pace, Report, Skipped
+from searchx.reasons import matched
+from searchx.records import (
+    Band,
+    Explained,
+    Hit,
+    Item,
+    Location,
+    Pace,
+    Report,
+    Skipped,
+    Why,
+)
 from searchx.terminal import (
     SKIPPED_SHOWN,
     change_line,
     hit_line,
     pace_text,
+    plan_lines,
     report_lines,
     visible,
 )
@@ -38,13 +51,77 @@ def text_at(location: Location) -> Hit:
     ],
 )
 def test_a_text_is_shown_with_its_file_and_its_place_in_it(location: Location, shown: str) -> None:
-    assert hit_line(text_at(location), Path("/s")).plain == f" 0.250  {shown}"
+    assert hit_line(text_at(location), Path("/s")).plain == shown
 
 
 def test_a_picture_at_several_places_says_so() -> None:
     places = (Location("/s", "/s/a.jpg"), Location("/s", "/s/b.jpg"))
     item = Item(1, "image", "00", places, width=3, height=2)
-    assert hit_line(Hit(item, 0.5), Path("/elsewhere")).plain == " 0.500  /s/a.jpg (+1 more)"
+    assert hit_line(Hit(item, 0.5), Path("/elsewhere")).plain == "/s/a.jpg (+1 more)"
+
+
+PICTURE = Item(1, "image", "00", (Location("/s", "/s/a.jpg"),), width=3, height=2)
+
+
+@pytest.mark.parametrize("band", ["strong", "fair", "weak"])
+def test_the_paths_of_all_bands_stand_below_each_other(band: Band) -> None:
+    line = hit_line(Hit(PICTURE, 0.5, 0.25, band), Path("/s")).plain
+    assert line == f"{band:6}  a.jpg"
+
+
+def test_a_hit_tells_its_words_and_those_like_it() -> None:
+    hit = Hit(PICTURE, 0.5, 0.9, "strong", Why(1, ("red", "\x1b"), ("name", "caption")), (7, 8))
+    line = hit_line(hit, Path("/s")).plain
+    assert line == "strong  a.jpg  matched: red, \\x1b, in the file name and the caption  +2 alike"
+
+
+def test_the_numbers_of_a_hit_are_told_where_they_are_asked_for() -> None:
+    hit = Hit(PICTURE, 0.3125, 0.9, "strong", Why(1_200, lowered=0.04))
+    numbers = "cosine 0.312, relevance 0.900, rank 1,200 by its vector, lowered by 0.040"
+    assert hit_line(hit, Path("/s"), explain=True).plain == f"strong  a.jpg  {numbers}"
+    assert "0.3" not in hit_line(hit, Path("/s")).plain
+    assert hit_line(Hit(PICTURE, 0.0), Path("/s"), explain=True).plain == "a.jpg  not compared"
+
+
+def test_what_does_not_match_is_dim() -> None:
+    dim, plain = (hit_line(Hit(PICTURE, 0.1), Path("/s"), is_weak=one) for one in (True, False))
+    assert dim.plain == plain.plain
+    assert Style.parse(str(dim.style)).dim
+    assert not Style.parse(str(plain.style)).dim
+
+
+def test_a_plan_tells_what_was_compared_and_how_long_it_took() -> None:
+    plan = Explained(
+        *("image", "index within", 4_000, 1_200, 12, 32, 640),
+        recall={"text": 0.981, "image": 0.99},
+        milliseconds={"embed": 12.04, "vectors": 1.5},
+    )
+    assert list(plan_lines([plan, Explained("text", "exact", 9, 9, 9, 0, 0, {}, {})])) == [
+        "images: by the index among those that pass the filter, the best compared exactly",
+        "  1,200 of 4,000 items pass, 12 newer than the index",
+        "  nprobe 32, depth 640",
+        "  recall@10 when the index was built: text 0.981, image 0.990",
+        "  milliseconds: embed 12.0, vectors 1.5",
+        "texts: each compared exactly",
+        "  9 of 9 items pass, 9 newer than the index",
+        "  milliseconds: none",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (Why(), ""),
+        (Why(words=("sea",), fields=("keyword",)), "sea, in the keywords"),
+        (
+            Why(words=("a", "b"), fields=("name", "caption", "passage")),
+            "a, b, in the file name, the caption and the text",
+        ),
+        (Why(words=tuple("abcdefgh"), fields=()), "a, b, c, d, e, f and 2 more"),
+    ],
+)
+def test_the_words_that_matched_are_told_with_where_they_stand(why: Why, told: str) -> None:
+    assert matched(why) == told
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,46 @@ def test_encodings_from_before_unicode_are_estimated(
     assert decode_text(text.encode(encoding)) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Größe und Übung für Jäger", "Müll", "für", "Weißwürste", "ÖL ÄNDERN", "„Ähm“, sagte er"),
+        *("été", "l'élève", "cœur", "À bientôt à l'hôtel", "niño", "¡Olé! ¿Qué tal?", "mañana"),
+        *("não", "São João", "canções", "così è più caffè", "smörgås", "röd stuga vid sjön"),
+        *("Blåbær", "Rødgrød med fløde", "hyvää päivää", "één", "it’s fine", "£5 and €10"),
+        *("5 m² Fläche", "20 °C in Köln", "“quoted” – café"),
+    ],
+)
+def test_a_few_words_of_the_west_are_read_in_windows_1252(text: str) -> None:
+    assert decode_text(text.encode("cp1252")) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        *(
+            ("cp1250", "Zażółć gęślą jaźń"),
+            ("cp1250", "Łódź"),
+            ("cp1250", "Pies biegnie przez łąkę"),
+        ),
+        *(("cp1250", "mężczyzna w kapeluszu"), ("cp1250", "Příliš žluťoučký kůň")),
+        *(("cp1250", "hűvös idő"), ("cp1250", "Árvíztűrő tükörfúrógép")),
+        *(
+            ("iso8859_2", "Zażółć gęślą jaźń"),
+            ("cp1251", "красный зонтик"),
+            ("cp866", "Привет, мир"),
+        ),
+        *(("cp1253", "καλημέρα"), ("cp1255", "שלום עולם"), ("cp1256", "مرحبا بالعالم")),
+        *(("cp874", "เด็กหญิงถือร่มสีแดง"), ("shift_jis", "赤い傘"), ("euc_jp", "こんにちは")),
+        *(("big5", "你好世界"), ("cp949", "안녕하세요"), ("gb18030", "女孩拿着一把红色的雨伞")),
+        ("cp850", "Größe und Übung für Jäger"),
+        ("mac_roman", "Die Größe der Straße überraschte ihn. Für die Bäume hätte er Zeit."),
+    ],
+)
+def test_a_few_words_of_others_are_not_taken_for_the_west(encoding: str, text: str) -> None:
+    assert decode_text(text.encode(encoding)) == text
+
+
 def test_letters_far_into_a_text_tell_its_encoding() -> None:
     text = "plain words\n" * 20_000 + SPOKEN["ru"]
     assert decode_text(text.encode("cp1251")) == text

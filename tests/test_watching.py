@@ -633,10 +633,11 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.time = 10**18
-        self.kept = {root / "keep.txt", root / "n", root / "n" / "keep.txt"}
+        # No pattern below names these: a source that is left out as a whole is not forgotten.
+        self.kept = {root / "keep.md", root / "n", root / "n" / "keep.md"}
         (root / "n").mkdir(parents=True)
-        (root / "keep.txt").write_text("never gone")
-        (root / "n" / "keep.txt").write_text("nor this")
+        (root / "keep.md").write_text("never gone")
+        (root / "n" / "keep.md").write_text("nor this")
 
     def folders(self) -> list[Path]:
         return [self.root, *sorted(path for path in self.root.rglob("*") if path.is_dir())]

@@ -1,5 +1,6 @@
 """The server over a small real library: answers, limits, and what it must not give away."""
 
+import base64
 import html
 import io
 import os
@@ -27,15 +28,31 @@ from indexer.planning import Options
 from searchx.catalog import Catalog
 from searchx.pictures.images import open_image
 from searchx.records import Location, Metadata, Query
-from searchx.search import KINDS, Library
+from searchx.refreshing import KINDS
+from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web import pictures
-from web.api import Answer, HitShape, ItemAnswer, ItemShape, LocationShape, MetadataShape
+from web.api import MAX_VALUES
 from web.app import SKIPPED_SHOWN, create_app
 from web.guard import COOKIE, MAX_UPLOAD, host_name, same, session_of
+from web.shapes import (
+    MAX_TEXT,
+    Answer,
+    HitShape,
+    ItemAnswer,
+    ItemShape,
+    LocationShape,
+    MetadataShape,
+    Sample,
+)
 
+WORTH = {"score", "relevance", "band", "why", "alike"}  # what a hit has and an item has not
 HOSTILE = "<img src=x onerror=alert(1)>\"'&.png"
 Pack: TypeAlias = Callable[..., Path]
+UNASKED = {
+    **{"text": "", "image": None, "like": None, "to": "image", "k": 10},
+    **{"where": None, "after": None, "group": False, "diversity": 0.0},
+}
 HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
 
 
@@ -88,7 +105,7 @@ def test_search_gives_what_the_library_gives(client: TestClient, library: Librar
     answer = client.get("/api/search", params={"q": "red", "k": 3, "to": to}).json()
     expected = library.search("red", 3, "text" if to == "text" else "image")
     assert answer["hits"] == [hit.as_dict() for hit in expected]
-    assert answer["query"] == {"text": "red", "image": None, "like": None, "to": to, "k": 3}
+    assert answer["query"] == UNASKED | {"text": "red", "to": to, "k": 3}
 
 
 def test_the_documented_shapes_are_those_of_the_records(client: TestClient) -> None:
@@ -97,7 +114,7 @@ def test_the_documented_shapes_are_those_of_the_records(client: TestClient) -> N
     texts = client.get("/api/search", params={"q": "red", "to": "text"}).json()
     given = set(answer["hits"][0]) | set(texts["hits"][0])
     assert given == set(HitShape.model_fields)
-    assert given - {"score"} == set(ItemShape.model_fields)
+    assert given - WORTH == set(ItemShape.model_fields)
 
 
 def test_the_documented_keys_are_those_of_the_records() -> None:
@@ -149,11 +166,172 @@ def test_search_by_picture_and_words(client: TestClient, library: Library) -> No
     assert [hit["id"] for hit in both["hits"]] == [hit.id for hit in expected]
 
 
+def found_names(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [Path(hit["path"]).name for hit in answer["hits"]]
+
+
+def test_filters_stand_in_the_words_or_beside_them(client: TestClient) -> None:
+    within = client.get("/api/search", params={"q": "red name:blue*"})
+    beside = client.get("/api/search", params={"q": "red", "where": "name:blue*"})
+    assert found_names(within.json()) == found_names(beside.json()) == ["blue.png"]
+    assert beside.json()["query"]["where"] == "name:blue*"
+    sent = client.post("/api/search", data={"q": "red", "where": "name:blue*"})
+    assert sent.json() == beside.json()
+
+
+def test_a_filter_alone_gives_hits_that_were_not_compared(client: TestClient) -> None:
+    hits = client.get("/api/search", params={"where": "width:640"}).json()["hits"]
+    assert len(hits) == 4
+    assert {(hit["score"], hit["relevance"], hit["band"]) for hit in hits} == {(0, None, None)}
+
+
+def test_the_words_may_say_what_to_find(client: TestClient) -> None:
+    answer = client.get("/api/search", params={"q": "red kind:text"}).json()
+    assert answer["query"]["to"] == "text"
+    assert {hit["kind"] for hit in answer["hits"]} == {"text"}
+    both = client.get("/api/search", params={"q": "red", "to": "both"}).json()
+    assert {hit["kind"] for hit in both["hits"]} == {"text", "image"}
+
+
+def test_an_answer_tells_whether_it_is_one_and_what_was_perhaps_meant(client: TestClient) -> None:
+    red = client.get("/api/search", params={"q": "red"}).json()
+    assert (red["has_match"], red["notice"]) == (True, None)
+    assert red["hits"][0]["band"] == "strong"
+    dog = client.get("/api/search", params={"q": "a dog without people"}).json()
+    assert (dog["has_match"], dog["notice"]) == (False, "a dog -people")
+    assert 0 <= dog["chance"] < red["chance"] <= 1
+
+
+def test_pages_follow_each_other_by_cursor(client: TestClient) -> None:
+    whole = client.get("/api/search", params={"q": "red"})
+    names: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = client.get(f"/api/search?q=red&k=2&after={cursor}")
+        names += found_names(page.json())
+        cursor = page.json()["cursor"]
+    assert names == found_names(whole.json())
+    assert cursor is None
+
+
+def test_near_duplicates_and_diversity_are_asked_for(tmp_path: Path) -> None:
+    for number in range(3):
+        paint(tmp_path / "photos" / f"{number}.png", (250 + number, 0, 0))
+    paint(tmp_path / "photos" / "blue.png", "blue")
+    with library_of(tmp_path / "photos", tmp_path / "library") as library:
+        client = TestClient(create_app(library), base_url="http://localhost")
+        hits = client.get("/api/search?q=red&group=true").json()["hits"]
+        assert [len(hit["alike"]) for hit in hits] == [2, 0]
+        page = words_of(client.get("/?q=red&group=1").text)
+        assert "+2 alike" in page and "Show near duplicates" in page
+        assert "alike" not in words_of(client.get("/?q=red").text)
+        unlike = client.get("/api/search?q=red&k=2&diversity=1")
+        assert "blue.png" in found_names(unlike.json()) and unlike.json()["cursor"] is None
+
+
+def test_a_search_explains_itself(client: TestClient) -> None:
+    answer = client.get("/api/search?q=red&explain=true").json()
+    assert Answer.model_validate(answer).explained
+    assert answer["explained"][0]["items"] == 5
+    assert "explained" not in client.get("/api/search?q=red").json()
+
+
+@pytest.mark.parametrize(
+    ("document", "address"),
+    [
+        ({"text": "red"}, "q=red"),
+        (
+            {"text": "red", "where": {"name": "*e*"}, "k": 2, "group": True},
+            "q=red&where=name:*e*&k=2&group=true",
+        ),
+        ({"text": "red", "parts": [{"text": "blue", "weight": -0.5}]}, "q=red%20-blue^0.5"),
+        ({"like": 1, "to": "text", "diversity": 1}, "like=1&to=text&diversity=1"),
+    ],
+)
+def test_a_document_asks_the_same_as_the_language(
+    client: TestClient, document: dict[str, object], address: str
+) -> None:
+    sent = client.post("/api/search", json=document)
+    assert Answer.model_validate(sent.json())
+    assert sent.json()["hits"] == client.get(f"/api/search?{address}").json()["hits"]
+
+
+def test_a_document_is_echoed_without_its_pictures(client: TestClient) -> None:
+    image = base64.b64encode(picture_of("blue")).decode()
+    document = {"image": f"data:image/png;base64,{image}", "where": {"name": "*e*"}, "k": 1}
+    answer = client.post("/api/search", json=document)
+    assert found_names(answer.json()) == ["blue.png"]
+    assert answer.json()["query"] == UNASKED | {"where": {"name": "*e*"}, "k": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ("", 400, "no JSON object"),
+        ("[]", 400, "no JSON object"),
+        ("{", 400, "no JSON object"),
+        ('{"k": NaN, "text": "red"}', 400, "no JSON object"),
+        ("[" * 10_000, 400, "no JSON object"),
+        ('{"text": "red", "k": ' + "9" * 5000 + "}", 400, "no JSON object"),
+        ('{"parts": [' + "1," * MAX_VALUES + "1]}", 413, "values"),
+        ("{}", 400, "nothing to search for"),
+        ('{"text": "red", "k": 0}', 422, "k: "),
+        ('{"text": "red", "k": "3"}', 422, "k: "),
+        ('{"text": "red", "diversity": 2}', 422, "diversity: "),
+        ('{"text": "red", "group": 1}', 422, "group: "),
+        ('{"text": "red", "whre": {}}', 400, "whre"),
+        ('{"text": "red", "where": {"camra": "x"}}', 400, "camra"),
+        ('{"text": "' + "x" * (MAX_TEXT + 1) + '"}', 422, "longer than 2,000"),
+        ('{"parts": [{"text": "' + "x" * (MAX_TEXT + 1) + '"}]}', 422, "longer than 2,000"),
+        ('{"file": "red.png"}', 400, "no files are opened here"),
+    ],
+)
+def test_a_document_that_cannot_be_is_explained(
+    client: TestClient, body: str, status: int, says: str
+) -> None:
+    headers = {"content-type": "application/json; charset=utf-8"}
+    answer = client.post("/api/search", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+def test_large_documents_are_refused(client: TestClient) -> None:
+    document = {"text": "red", "image": "A" * MAX_UPLOAD}
+    assert client.post("/api/search", json=document).status_code == 413
+
+
+def test_no_file_of_the_server_is_ever_asked_with(client: TestClient, photos: Path) -> None:
+    query = f'img:"{photos / "red.png"}"'
+    for answer in (
+        client.get("/api/search", params={"q": query}),
+        client.get("/api/search", params={"q": "red", "where": query}),
+        client.post("/api/search", data={"q": f"red +{query}"}),
+        client.get("/", params={"q": query}),
+        client.get("/", params={"q": query, "random": "1"}),
+    ):
+        assert answer.status_code == 400
+    assert "no files are opened here" in client.get("/", params={"q": query}).text
+    sent = client.post("/api/search", json={"text": query}).json()  # words, in a document
+    assert sent["query"]["text"] == query and len(sent["hits"]) == 5
+
+
+def test_items_at_random_are_the_same_for_the_same_seed(client: TestClient) -> None:
+    answer = client.get("/api/random?k=3").json()
+    assert Sample.model_validate(answer)
+    again = client.get("/api/random", params={"k": 3, "seed": answer["query"]["seed"]})
+    assert again.json() == answer
+    drawn = client.get("/api/random", params={"where": "name:red*"})
+    assert found_names(drawn.json()) == ["red.png"]
+    assert client.get("/api/random?where=camra:x").status_code == 400
+    assert client.get("/api/random?seed=-1").status_code == 422
+
+
 def test_an_item_is_given_without_a_score(client: TestClient, library: Library) -> None:
     red = id_of(library, "red.png")
     item = client.get(f"/api/items/{red}").json()
     assert (item["width"], item["height"]) == (640, 480)
-    assert "score" not in item
+    assert set(item) & WORTH == set()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +345,15 @@ def test_an_item_is_given_without_a_score(client: TestClient, library: Library) 
         ("/api/search?like=99999", 400, "99999"),
         ("/api/search?like=99999999999999999999999", 422, "like: "),
         ("/api/search?q=" + "x" * 2001, 422, "q: "),
+        ("/api/search?q=red&where=" + "x" * 2001, 422, "where: "),
+        ("/api/search?q=red&where=camra:canon", 400, "camra"),
+        ("/api/search?q=red%20taken:soon", 400, "taken:soon"),
+        ("/api/search?q=red&after=x", 400, "cursor"),
+        ("/api/search?q=red&after=" + "x" * 99, 422, "after: "),
+        ("/api/search?q=red&group=perhaps", 422, "group: "),
+        ("/api/search?q=red&diversity=2", 422, "diversity: "),
+        ("/api/search?q=red&diversity=nan", 422, "diversity: "),
+        ("/api/search?q=-red", 400, "only says what to leave out"),
         ("/api/items/99999", 404, "99999"),
         ("/api/items/0", 422, "id: "),
         ("/api/nothing", 404, "/api/nothing"),
@@ -299,7 +486,7 @@ def story_ids(library: Library) -> list[int]:
 
 def item_fields(client: TestClient) -> set[str]:
     hit = client.get("/api/search?q=red&k=1").json()["hits"][0]
-    return set(hit) - {"score"}
+    return set(hit) - WORTH
 
 
 def words_of(page: str) -> str:
@@ -429,7 +616,7 @@ def test_results_are_a_page(client: TestClient, library: Library) -> None:
     page = client.get("/", params={"q": "red"}).text
     best = library.search("red", 1)[0]
     assert page.index(f"/items/{best.id}/thumbnail") > 0
-    assert f"{best.score:.3f}" in page
+    assert f"cosine {best.score:.3f}" in page
     assert f"/?like={best.id}" in page
 
 
@@ -474,9 +661,84 @@ def test_query_pictures_are_kept_within_a_bound() -> None:
         uploads.get(names[0])
 
 
-def test_show_more_doubles_up_to_the_limit(client: TestClient) -> None:
-    assert "k=4" in client.get("/?q=red&k=2").text
-    assert "Show more" not in client.get("/?q=red&k=50").text
+def test_more_leads_through_all_pages_and_back(client: TestClient, library: Library) -> None:
+    seen = []
+    address = "/?q=red&k=2"
+    while address:
+        page = client.get(address).text
+        seen += re.findall(r'src="/items/(\d+)/thumbnail"', page)
+        more = re.search(r'rel="next" href="([^"]+)"', page)
+        assert ("First page" in page) == ("after=" in address)
+        address = html.unescape(more[1]) if more else ""
+    assert seen == [str(hit.id) for hit in library.search("red", 50)]
+
+
+def test_a_cursor_of_another_search_leads_back_to_the_first_page(client: TestClient) -> None:
+    cursor = client.get("/api/search?q=red&k=2").json()["cursor"]
+    answer = client.get(f"/?q=blue&after={cursor}")
+    assert answer.status_code == 400
+    assert 'href="/?q=blue">Back to the first page' in answer.text
+
+
+def test_the_page_says_when_nothing_matches_and_what_to_try(client: TestClient) -> None:
+    page = client.get("/", params={"q": "<b> a dog width:640"}).text
+    words = words_of(page)
+    assert "Nothing here matches \u201c <b> a dog width:640 \u201d. Things to try:" in words
+    assert "The nearest pictures:" in words
+    assert 'href="/?q=%3Cb%3E+a+dog">Search without the filters' in page
+    assert page.count('class="card"') == 4
+    assert "Weak matches" not in page
+    assert "Nothing here" not in client.get("/?q=red").text
+
+
+def test_the_page_draws_a_line_where_the_weak_begin(client: TestClient) -> None:
+    page = client.get("/?q=red").text
+    before, after = page.split("Weak matches")
+    assert 'data-band="strong"' in before and 'data-band="weak"' not in before
+    assert set(re.findall(r'data-band="(\w+)"', after)) == {"weak"}
+
+
+def test_hits_that_were_not_compared_have_no_band(client: TestClient) -> None:
+    page = client.get("/?q=width:640").text
+    assert "4 images, newest first" in page
+    assert "data-band" not in page and "Weak matches" not in page
+
+
+def test_the_page_tells_which_words_matched_and_where(client: TestClient) -> None:
+    assert "matched: red, in the file name" in words_of(client.get("/?q=red").text)
+
+
+def test_the_page_offers_what_was_perhaps_meant(client: TestClient) -> None:
+    page = client.get("/?q=a+red+car+without+people&to=text").text
+    assert "Did you mean a red car -people ?" in words_of(page)
+    assert 'href="/?q=a+red+car+-people&amp;to=text"' in page
+
+
+def test_a_bad_filter_is_told_above_the_box_and_nothing_typed_is_lost(client: TestClient) -> None:
+    answer = client.get("/", params={"q": 'red taken:"so<on"', "like": 1, "to": "text"})
+    page = answer.text
+    assert answer.status_code == 400
+    assert page.index('role="alert">taken:so&lt;on: write') < page.index('id="q"')
+    assert 'value="red taken:&#34;so&lt;on&#34;"' in page
+    assert 'name="like" value="1"' in page and 'name="to" value="text"' in page
+
+
+def test_images_and_texts_stand_in_one_list(client: TestClient) -> None:
+    page = client.get("/?q=red+kind:image|text").text
+    assert "7 images and texts, best first" in page
+    assert "/thumbnail" in page and "A blue sea." in page
+    assert 'aria-label="What to find"' not in page  # the words say it
+
+
+def test_items_at_random_have_an_address(client: TestClient) -> None:
+    asked = client.get("/?random", follow_redirects=False)
+    address = asked.headers["location"]
+    assert asked.status_code == 303 and re.fullmatch(r"/\?random=\d+", address)
+    page = client.get(address).text
+    assert page == client.get(address).text
+    assert "5 images at random" in page and "data-band" not in page
+    assert "1 image at random" in client.get("/?q=name:red*&random=7").text
+    assert client.get("/?random=x").status_code == 422
 
 
 def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
@@ -506,10 +768,52 @@ def test_a_library_without_texts_says_so(tmp_path: Path) -> None:
         assert "No texts in this library" in page
 
 
-def test_unknown_pages_are_pages(client: TestClient) -> None:
-    answer = client.get("/nothing")
-    assert answer.status_code == 404
-    assert "there is nothing at /nothing" in answer.text
+BROWSER = {"accept": "text/html,application/xhtml+xml,image/webp,*/*;q=0.8"}
+IMAGE = {"accept": "image/avif,image/webp,*/*;q=0.8"}  # what browsers send for <img>
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "says"),
+    [
+        ("/nothing", 404, "there is nothing at /nothing"),
+        ("/items/99999", 404, "there is no item 99999"),
+        ("/items/99999/file", 404, "there is no item 99999"),
+        ("/items/99999/thumbnail", 404, "there is no item 99999"),
+        ("/items/99999/picture", 404, "there is no item 99999"),
+        ("/items/none/file", 422, "id: "),
+        ("/static/nothing.css", 404, "there is nothing at /static/nothing.css"),
+        ("/?q=red&k=0", 422, "k: "),
+    ],
+)
+def test_an_error_is_a_page_for_a_browser_and_a_problem_for_all_others(
+    client: TestClient, address: str, status: int, says: str
+) -> None:
+    page = client.get(address, headers=BROWSER)
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert says in page.text
+    for headers in ({}, IMAGE, {"accept": "application/json"}):
+        answer = client.get(address, headers=headers)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["vary"] == "accept"
+        assert answer.status_code == answer.json()["status"] == status
+        assert says in answer.json()["detail"]
+
+
+def test_below_the_api_a_browser_gets_no_page_for_an_error(client: TestClient) -> None:
+    answer = client.get("/api/nothing", headers=BROWSER)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_must_not_pass_is_told_in_the_same_shapes(library: Library) -> None:
+    client = TestClient(create_app(library, token="sesame"), base_url="http://localhost")
+    problem = client.get("/items/1/file")
+    assert (problem.status_code, problem.json()["status"]) == (401, 401)
+    for host in ("evil.example", "[::"):
+        answer = client.get("/nothing", headers={"host": host})
+        assert answer.headers["content-type"] == "application/problem+json"
+        page = client.get("/nothing", headers=BROWSER | {"host": host})
+        assert page.headers["content-type"].startswith("text/html")
 
 
 def test_every_route_of_the_api_is_in_its_documentation(client: TestClient) -> None:

@@ -5,8 +5,20 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from indexer.about.dates import RULES
-from searchx.records import Item, Location, Metadata
-from web.wording import ALT_LENGTH, alternative, coordinates, moment, origin, spot, stars, untold
+from searchx.query import parse
+from searchx.records import Answer, Band, Hit, Item, Location, Metadata, Query
+from web.wording import (
+    ALT_LENGTH,
+    alternative,
+    as_words,
+    coordinates,
+    moment,
+    origin,
+    spot,
+    stars,
+    untold,
+    weak_from,
+)
 from web.wording import is_running_text as runs
 
 
@@ -105,3 +117,30 @@ def test_captions_that_title_and_keywords_tell_are_not_told_again() -> None:
     item = picture("T", "lake, dog", "A dog", title="T", keywords=("dog", "lake", "bird"))
     assert untold(item) == ["A dog"]
     assert untold(picture("lake, dog")) == ["lake, dog"]
+
+
+STRONG, FAIR, WEAK = Band.__args__  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("bands", "on_the_first_page", "on_others"),
+    [
+        ([], 0, 0),
+        ([STRONG, FAIR], 2, 2),
+        ([STRONG, FAIR, WEAK, WEAK], 2, 2),
+        ([STRONG, WEAK, FAIR, WEAK], 3, 3),  # words may lift one that is weak
+        ([WEAK, WEAK], 2, 0),
+        ([None, None], 2, 2),
+    ],
+)
+def test_the_weak_begin_behind_the_last_that_is_not(
+    bands: list[Band | None], on_the_first_page: int, on_others: int
+) -> None:
+    answer = Answer(tuple(Hit(picture(), 0.1, 0.1, band) for band in bands))
+    assert weak_from(answer, True) == on_the_first_page
+    assert weak_from(answer, False) == on_others
+
+
+@pytest.mark.parametrize("text", ["bus", "red car", "2019-2021", "kind:image", "-snow", 'a "b"'])
+def test_a_text_that_looks_like_a_filter_can_be_asked_for_as_words(text: str) -> None:
+    assert parse(as_words(text)) == Query(text)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import HTTPConnection
 
 from searchx.errors import (
     BadInput,
@@ -18,7 +19,17 @@ from searchx.errors import (
     SpaceMismatch,
     UnreadableImage,
 )
-from web.wording import alternative, coordinates, moment, origin, spot, stars, untold
+from searchx.reasons import matched
+from web.wording import (
+    alternative,
+    as_words,
+    coordinates,
+    moment,
+    origin,
+    spot,
+    stars,
+    untold,
+)
 
 HERE = Path(__file__).resolve().parent
 _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
@@ -51,11 +62,23 @@ def problem(status: int, line: str) -> Response:
     return document(content, status, "application/problem+json")
 
 
-def failure(path: str, status: int, line: str) -> Response:
-    """Answer a request for ``path`` that failed: as JSON below /api, as a page elsewhere."""
-    if path.startswith("/api/"):
-        return problem(status, line)
-    return page("failure.html", status, title=reason(status), line=line)
+def failure(request: HTTPConnection, status: int, line: str) -> Response:
+    """Answer a request that failed: as a page to who reads pages, as problem+json to others.
+
+    Below /api nobody gets a page.
+    """
+    path: str = request.scope["path"]  # request.url fails on some Host headers
+    if wants_page(request) and not path.startswith("/api/"):
+        answer: Response = page("failure.html", status, title=reason(status), line=line)
+    else:
+        answer = problem(status, line)
+    answer.headers["vary"] = "accept"
+    return answer
+
+
+def wants_page(request: HTTPConnection) -> bool:
+    """Tell whether who asks is a browser on its way to a page."""
+    return "text/html" in request.headers.get("accept", "")
 
 
 def status_of(error: SearchxError) -> int:
@@ -81,7 +104,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
-    for say in (moment, origin, coordinates, stars, spot, alternative, untold):
+    for say in (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched):
         environment.filters[say.__name__] = say
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")
     return environment

@@ -1,165 +1,102 @@
 """The JSON routes: search, items, and whether the server is well."""
 
+import json
+import secrets
 from contextlib import nullcontext
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, UploadFile
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import ValidationError
 
 from searchx import records
-from searchx.records import Hit, Kind
+from searchx.errors import BadInput, UnreadableImage
+from searchx.query import notice, parse, query_from_json
+from searchx.records import Hit, Part, Target
 from searchx.search import Library
 from web.answers import document
-from web.pictures import DECODING, MAX_ID, ItemId, item_of, served
+from web.pictures import DECODING, ItemId, item_of, served
+from web.shapes import (
+    MAX_TEXT,
+    Answer,
+    ContextShape,
+    DocumentAsked,
+    FormAsked,
+    HitShape,
+    How,
+    ItemAnswer,
+    ItemShape,
+    Sample,
+    SampleAsked,
+    SearchAsked,
+    State,
+)
 from web.wording import is_running_text
 
-MAX_K = 200
-MAX_TEXT = 2000  # characters of a query; encoders read far fewer
+MAX_VALUES = 20_000  # in one JSON document: each costs memory many times its letters
+SEEDS = 2**31
 
 router = APIRouter()
 Served = Annotated[Library, Depends(served)]
-_WORDS = "What to look for, in words."
-_COUNT = "How many hits, 1 to 200."
-_TO = "What to find: images or texts."
-_LIKE = "The id of an item: find more like it."
 _PROBLEMS: dict[int | str, dict[str, object]] = {
-    400: {"description": "Nothing to search for, or an item that is not there"},
+    400: {"description": "Nothing to search for, or a query, filter or item that cannot be"},
     422: {"description": "A value or a picture that cannot be used"},
     503: {"description": "The library or its model cannot be used now"},
 }
-
-
-class LocationShape(BaseModel):
-    """Where an item was found. What is not known of the place in the file is left out."""
-
-    source: str
-    path: str
-    fragment: str
-    page: int | None = None
-    line: int | None = None
-    start: int | None = None
-    end: int | None = None
-
-
-class MetadataShape(BaseModel):
-    """What is known of a picture besides its pixels. What is not known is left out.
-
-    `taken` is local time in ISO 8601, with its zone where that is known, and `taken_from` the
-    rule that gave it. Degrees are positive to the north and east, `altitude` is in metres.
-    """
-
-    taken: str | None = None
-    taken_from: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    altitude: float | None = None
-    camera: str | None = None
-    lens: str | None = None
-    orientation: records.Shape | None = None
-    format: str | None = None
-    bytes: int | None = None
-    title: str | None = None
-    rating: int | None = None
-    keywords: list[str] | None = None
-
-
-class ItemShape(BaseModel):
-    """An item.
-
-    A text has `text` and `pictures`, the ids of the images that it belongs to; an image has
-    `width`, `height`, `metadata` and `captions`, the texts that belong to it.
-    """
-
-    id: int
-    kind: Kind
-    path: str
-    paths: list[str]
-    locations: list[LocationShape]
-    text: str | None = None
-    pictures: list[int] | None = None
-    width: int | None = None
-    height: int | None = None
-    metadata: MetadataShape | None = None
-    captions: list[str] | None = None
-
-
-class ContextShape(BaseModel):
-    """The passages before and after a passage of a document; empty where there is none."""
-
-    before: str
-    after: str
-
-
-class ItemAnswer(ItemShape):
-    """An item; a text has `context`."""
-
-    context: ContextShape | None = None
-
-
-class HitShape(ItemShape):
-    """An item with its exact cosine to the query."""
-
-    score: float
-
-
-class QueryShape(BaseModel):
-    """What was asked; `image` is the name of the picture that was sent."""
-
-    text: str
-    image: str | None
-    like: int | None
-    to: Kind
-    k: int
-
-
-class Answer(BaseModel):
-    """The hits, best first."""
-
-    query: QueryShape
-    hits: list[HitShape]
-
-
-class State(BaseModel):
-    status: Literal["ok", "ready"]
+_DOCUMENT = {"content": {"application/json": {"schema": DocumentAsked.model_json_schema()}}}
 
 
 @router.get(
     "/api/search",
-    summary="Search by words, or for more like an item",
+    summary="Search by words, filters, or for more like an item",
     response_model=Answer,
     responses=_PROBLEMS,
     tags=["search"],
 )
-def search(
-    library: Served,
-    q: Annotated[str, Query(max_length=MAX_TEXT, description=_WORDS)] = "",
-    k: Annotated[int, Query(ge=1, le=MAX_K, description=_COUNT)] = 10,
-    to: Annotated[Kind, Query(description=_TO)] = "image",
-    like: Annotated[int | None, Query(ge=1, le=MAX_ID, description=_LIKE)] = None,
-) -> Response:
-    query = records.Query(text=q.strip(), like=like)
-    return _answer(query, find(library, query, k, to), k, to)
+def search(library: Served, asked: Annotated[SearchAsked, Query()]) -> Response:
+    return _answer(library, query_of(asked.q, like=asked.like), asked)
+
+
+async def sent_document(request: Request) -> bytes | None:
+    """Give what was sent as JSON; None for a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return await request.body() if kind == "application/json" else None
 
 
 @router.post(
     "/api/search",
-    summary="Search by a picture, alone or together with words",
+    summary="Search by a picture in a form, or by a query as a JSON document",
     response_model=Answer,
-    responses={**_PROBLEMS, 413: {"description": "The picture is too large"}},
+    responses={**_PROBLEMS, 413: {"description": "What was sent is too large"}},
+    openapi_extra={"requestBody": _DOCUMENT},
     tags=["search"],
 )
-def search_by_picture(
+def search_by_body(
     library: Served,
-    image: Annotated[UploadFile | None, File(description="A picture file.")] = None,
-    q: Annotated[str, Form(max_length=MAX_TEXT, description=_WORDS)] = "",
-    k: Annotated[int, Form(ge=1, le=MAX_K, description=_COUNT)] = 10,
-    to: Annotated[Kind, Form(description=_TO)] = "image",
-    like: Annotated[int | None, Form(ge=1, le=MAX_ID, description=_LIKE)] = None,
+    asked: Annotated[FormAsked, Form(media_type="multipart/form-data")],
+    sent: Annotated[bytes | None, Depends(sent_document)],
 ) -> Response:
-    query = records.Query(text=q.strip(), image=content_of(image), like=like)
-    name = image.filename if image is not None and query.image is not None else None
-    return _answer(query, find(library, query, k, to), k, to, name)
+    if sent is not None:
+        return _answer_document(library, sent)
+    content = content_of(asked.image)
+    name = asked.image.filename if asked.image is not None and content is not None else None
+    return _answer(library, query_of(asked.q, content, asked.like), asked, name)
+
+
+@router.get(
+    "/api/random",
+    summary="Items at random, to look around",
+    response_model=Sample,
+    responses=_PROBLEMS,
+    tags=["search"],
+)
+def random(library: Served, asked: Annotated[SampleAsked, Query()]) -> Response:
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    items = library.sample(asked.k, asked.to, where=asked.where, seed=seed)
+    shapes = [Hit(item, 0.0).as_dict() for item in items]
+    return document({"query": asked.model_dump() | {"seed": seed}, "hits": shapes})
 
 
 @router.get(
@@ -172,7 +109,8 @@ def search_by_picture(
 def item(id: ItemId, library: Served) -> Response:
     found = item_of(library, id)
     shape = Hit(found, 0.0).as_dict()
-    del shape["score"]  # an item by itself answers no question
+    for name in HitShape.model_fields.keys() - ItemShape.model_fields.keys():
+        del shape[name]  # an item by itself answers no question
     if found.kind == "text":
         before, after = context_of(library, found)
         shape["context"] = ContextShape(before=before, after=after).model_dump()
@@ -197,12 +135,38 @@ def readyz(library: Served) -> Response:
     return document({"status": "ready"})
 
 
-def find(library: Library, query: records.Query, k: int, to: Kind) -> list[Hit]:
-    """Search for a query that has at least one part; fails with 400 for one that has none."""
-    if not query.text and query.image is None and query.like is None:
-        raise HTTPException(400, "nothing to search for; give words (q), a picture or like")
-    with nullcontext() if query.image is None else DECODING:
-        return library.search(query, k, to)
+def query_of(text: str, image: bytes | None = None, like: int | None = None) -> records.Query:
+    """Read the query language, and add what stands beside it; raises BadInput.
+
+    No picture is read that the text names by its path.
+    """
+    query = parse(text, files=False)
+    beside = tuple(one for one in (Part(image=image), Part(like=like)) if not one.is_empty)
+    return replace(query, parts=query.parts + beside)
+
+
+def find(
+    library: Library, query: records.Query, how: How, to: Target, where: str | None = None
+) -> records.Answer:
+    """Search for a query; fails with 400 for one that asks for nothing.
+
+    `to` is what to find unless the query says so itself; `where` is written in the query
+    language, and stands beside the query's own filter.
+    """
+    is_listed = bool(query.where or query.to or (where or "").strip())
+    if not query.every_part and not is_listed:
+        raise HTTPException(400, "nothing to search for; give words (q), a picture, like or where")
+    has_picture = any(one.image is not None for one in query.every_part)
+    with DECODING if has_picture else nullcontext():
+        return library.ask(
+            query,
+            how.k,
+            to,
+            where=where,
+            after=how.after or None,
+            group=how.group,
+            diversity=how.diversity,
+        )
 
 
 def context_of(library: Library, item: records.Item) -> tuple[str, str]:
@@ -213,15 +177,65 @@ def context_of(library: Library, item: records.Item) -> tuple[str, str]:
 
 
 def content_of(image: UploadFile | None) -> bytes | None:
-    """Give the bytes of an upload; None where a form was sent without choosing a file."""
-    if image is None:
-        return None
-    content = image.file.read()
-    return content if content or image.filename else None
+    """Give the bytes of an upload; None where a form was sent without choosing a file.
+
+    Raises UnreadableImage for an empty file.
+    """
+    content = b"" if image is None else image.file.read()
+    if image is not None and image.filename and not content:
+        raise UnreadableImage(f"{image.filename} is empty; choose another picture")
+    return content or None
 
 
 def _answer(
-    query: records.Query, hits: list[Hit], k: int, to: Kind, image: str | None = None
+    library: Library, query: records.Query, asked: SearchAsked, image: str | None = None
 ) -> Response:
-    asked = QueryShape(text=query.text, image=image, like=query.like, to=to, k=k)
-    return document({"query": asked.model_dump(), "hits": [hit.as_dict() for hit in hits]})
+    answer = replace(find(library, query, asked, asked.to, asked.where), notice=notice(asked.q))
+    shape = asked.model_dump(exclude={"q", "explain", "image"})
+    shape |= {"text": asked.q.strip(), "image": image, "to": query.to or asked.to}
+    return _written(shape, answer, asked.explain)
+
+
+def _answer_document(library: Library, sent: bytes) -> Response:
+    """Answer a query in its JSON form."""
+    given = _object(sent)
+    how = _how({name: given.pop(name) for name in [*How.model_fields] if name in given})
+    query = query_from_json(given)
+    for one in query.every_part:
+        if len(one.text) > MAX_TEXT:
+            raise HTTPException(422, f"a text is longer than {MAX_TEXT:,} characters; shorten it")
+    answer = replace(find(library, query, how, "image"), notice=notice(query.text))
+    shape = how.model_dump(exclude={"explain"})
+    shape |= {"text": query.text, "image": None, "like": query.like}
+    shape |= {"to": query.to or "image", "where": given.get("where")}
+    return _written(shape, answer, how.explain)
+
+
+def _written(asked: dict[str, object], answer: records.Answer, explain: bool) -> Response:
+    plans = {"explained": [one.as_dict() for one in answer.explained]} if explain else {}
+    return document({"query": asked, **answer.as_dict(), **plans})
+
+
+def _object(sent: bytes) -> dict[str, object]:
+    """Read a JSON object. Pictures in base64 hold none of the signs that are counted."""
+    if sum(map(sent.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise HTTPException(413, f"the document has more than {MAX_VALUES:,} values; send fewer")
+    try:
+        given = json.loads(sent, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise BadInput('the body is no JSON object; send one such as {"text": "a dog"}')
+    return cast(dict[str, object], given)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _how(given: dict[str, object]) -> How:
+    try:
+        return How.model_validate(given, strict=True)
+    except ValidationError as error:
+        wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        raise RequestValidationError(wrong) from None

@@ -1,13 +1,13 @@
 """The pages, and the application that serves them with the API: ``create_app(library)``."""
 
+import secrets
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -15,15 +15,18 @@ from starlette.exceptions import HTTPException
 
 from searchx import records
 from searchx.errors import BadInput, NoLibrary, SearchxError
-from searchx.records import Hit, Item, Kind
+from searchx.query import notice, parse
+from searchx.records import Hit, Item, Kind, Target
 from searchx.search import Library
 from web import api, pictures
 from web.answers import HERE, failure, page, status_of
-from web.api import MAX_K, MAX_TEXT, Served, find
+from web.api import Served
+from web.asked import Asked, asked, unfiltered
 from web.guard import COOKIE, MAX_UPLOAD, Guard, same, secured, session_of
-from web.pictures import MAX_ID, ItemId, Uploads, item_of
+from web.pictures import ItemId, Uploads, item_of
+from web.shapes import MAX_TEXT, How
+from web.wording import weak_from
 
-FIRST_HITS = 48
 MORE_LIKE_ITEM = 12
 PLACES_SHOWN = 50  # of one item
 SKIPPED_SHOWN = 1000
@@ -59,61 +62,6 @@ def create_app(
     return app
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the address of a page asks for."""
-
-    q: str = ""
-    to: Kind = "image"
-    like: int | None = None
-    picture: str | None = None  # the name of an uploaded query picture
-    k: int = FIRST_HITS
-
-    @property
-    def anything(self) -> bool:
-        return bool(self.q) or self.like is not None or self.picture is not None
-
-    def without_like(self) -> "Asked":
-        return replace(self, like=None)
-
-    def without_picture(self) -> "Asked":
-        return replace(self, picture=None)
-
-    def find(self, to: Kind) -> "Asked":
-        return replace(self, to=to, k=FIRST_HITS)
-
-    def more(self) -> "Asked":
-        return replace(self, k=min(self.k * 2, MAX_K))
-
-    @property
-    def parameters(self) -> str:
-        """Give the part of an address behind the question mark; defaults are left out."""
-        parts: dict[str, str | int | None] = {
-            "q": self.q or None,
-            "like": self.like,
-            "picture": self.picture,
-            "to": None if self.to == "image" else self.to,
-            "k": None if self.k == FIRST_HITS else self.k,
-        }
-        given = {name: value for name, value in parts.items() if value is not None}
-        return urlencode(given, errors="replace")
-
-    @property
-    def address(self) -> str:
-        return "/?" + self.parameters if self.parameters else "/"
-
-
-def asked(
-    q: Annotated[str, Query(max_length=MAX_TEXT)] = "",
-    to: Kind = "image",
-    like: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
-    picture: Annotated[str | None, Query(max_length=64)] = None,
-    k: Annotated[int, Query(ge=1, le=MAX_K)] = FIRST_HITS,
-) -> Asked:
-    """Read what is asked from an address."""
-    return Asked(q.strip(), to, like, picture or None, k)
-
-
 def uploads_of(request: Request) -> Uploads:
     uploads: Uploads = request.app.state.uploads
     return uploads
@@ -125,24 +73,13 @@ UploadsHere = Annotated[Uploads, Depends(uploads_of)]
 
 @router.get("/")
 def home(library: Served, uploads: UploadsHere, asked: AskedHere) -> Response:
+    if asked.random is not None:
+        return _sample_page(library, asked, asked.random)
     if not asked.anything:
         skipped = len(library.skipped())
         state = library.overview()
         return page("home.html", asked=asked, state=state, skipped=skipped, limits=_LIMITS)
-    try:
-        hits = _hits(library, uploads, asked)
-    except NoLibrary:
-        hits = []  # the page says that nothing is indexed yet
-    except (SearchxError, HTTPException) as error:
-        return _failed_search(asked, error)
-    return page(
-        "results.html",
-        asked=asked,
-        hits=hits,
-        state=None if hits else library.overview(),
-        has_more=len(hits) == asked.k < MAX_K,
-        limits=_LIMITS,
-    )
+    return _results_page(library, uploads, asked)
 
 
 @router.post("/")
@@ -150,14 +87,14 @@ def ask_with_picture(
     uploads: UploadsHere,
     image: Annotated[UploadFile | None, File()] = None,
     q: Annotated[str, Form(max_length=MAX_TEXT)] = "",
-    to: Annotated[Kind, Form()] = "image",
+    to: Annotated[Target, Form()] = "image",
 ) -> Response:
     """Take a picture and lead to the address of its results, which can be reloaded."""
     words = Asked(q.strip(), to)
-    content = api.content_of(image)
-    if content is None:
-        return RedirectResponse(words.address, 303)
     try:
+        content = api.content_of(image)
+        if content is None:
+            return RedirectResponse(words.address, 303)
         name = uploads.add(content)
     except SearchxError as error:
         return _failed_search(words, error)
@@ -232,10 +169,52 @@ def log_in(
 _LIMITS = {"bytes": MAX_UPLOAD, "text": MAX_TEXT}
 
 
-def _hits(library: Library, uploads: Uploads, asked: Asked) -> list[Hit]:
+def _results_page(library: Library, uploads: Uploads, asked: Asked) -> Response:
+    try:
+        typed = parse(asked.q, files=False)
+    except BadInput as error:
+        return _failed_search(asked, error)
+    try:
+        answer = _answer(library, uploads, asked)
+    except NoLibrary:
+        answer = records.Answer(())  # the page says that nothing is indexed yet
+    except (SearchxError, HTTPException) as error:
+        return _failed_search(replace(asked, like=None, picture=None), error)  # it may be these
+    return page(
+        "results.html",
+        asked=asked,
+        typed=typed,
+        target=typed.to or asked.to,
+        answer=answer,
+        weak_from=weak_from(answer, asked.after is None),
+        wider=unfiltered(asked, typed),
+        state=None if answer.hits else library.overview(),
+        limits=_LIMITS,
+    )
+
+
+def _answer(library: Library, uploads: Uploads, asked: Asked) -> records.Answer:
     image = uploads.get(asked.picture).content if asked.picture is not None else None
-    query = records.Query(text=asked.q, image=image, like=asked.like)
-    return find(library, query, asked.k, asked.to)
+    query = api.query_of(asked.q, image, asked.like)
+    how = How(k=asked.k, after=asked.after, group=asked.group)
+    return replace(api.find(library, query, how, asked.to), notice=notice(asked.q))
+
+
+def _sample_page(library: Library, asked: Asked, seed: str) -> Response:
+    """Show items at random; the address names the seed, so that it can be reloaded."""
+    if not seed:
+        return RedirectResponse(asked.at_random(str(secrets.randbelow(api.SEEDS))).address, 303)
+    kind: Kind = "text" if asked.to == "text" else "image"
+    try:
+        where = parse(asked.q, files=False).where
+        items = library.sample(asked.k, kind, where=where, seed=int(seed))
+    except NoLibrary:
+        items = []
+    except SearchxError as error:
+        return _failed_search(asked, error)
+    hits = [Hit(item, 0.0) for item in items]
+    state = None if hits else library.overview()
+    return page("random.html", asked=asked, kind=kind, hits=hits, state=state, limits=_LIMITS)
 
 
 def _items(library: Library, ids: Collection[int]) -> Iterator[Item]:
@@ -250,8 +229,7 @@ def _failed_search(asked: Asked, error: SearchxError | HTTPException) -> Respons
         status, line = status_of(error), str(error)
     else:
         status, line = error.status_code, error.detail
-    lasting = replace(asked, like=None, picture=None)  # what failed may be among these
-    return page("failed_search.html", status, asked=lasting, line=line, limits=_LIMITS)
+    return page("failed_search.html", status, asked=asked, line=line, limits=_LIMITS)
 
 
 def _local(address: str) -> str:
@@ -265,14 +243,14 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(SearchxError)
     def failed(request: Request, error: SearchxError) -> Response:
-        return failure(request.url.path, status_of(error), str(error))
+        return failure(request, status_of(error), str(error))
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
         line = error.detail
         if error.status_code == 404 and line == "Not Found":
             line = f"there is nothing at {request.url.path}"
-        answer = failure(request.url.path, error.status_code, line)
+        answer = failure(request, error.status_code, line)
         answer.headers.update(error.headers or {})
         return answer
 
@@ -280,12 +258,12 @@ def _answer_errors(app: FastAPI) -> None:
     def unusable(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return failure(request.url.path, 422, f"{name}: {first['msg']}")
+        return failure(request, 422, f"{name}: {first['msg']}")
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> Response:
         line = "searchx failed on this request; the server's output has the details"
-        return secured(failure(request.url.path, 500, line))
+        return secured(failure(request, 500, line))
 
 
 def _version() -> str:

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.answers import failure
+from web.answers import failure, wants_page
 
 MAX_UPLOAD = 32 * 2**20  # bytes of one request
 COOKIE = "searchx_session"
@@ -60,7 +60,6 @@ class Guard:
 
     def _refuses(self, request: HTTPConnection) -> Response | None:
         """Give the answer to a request that must not pass; None lets it through."""
-        path: str = request.scope["path"]
         host = host_name(request.headers.get("host", ""))
         if not self._answers_for(host, request):
             shown = host.encode("ascii", "replace").decode()[:100]
@@ -68,9 +67,10 @@ class Guard:
                 f'this server does not answer for the host name "{shown}"; '
                 'use its address; with a --token, "searchx serve" answers for every name'
             )
-            return failure(path, 400, line)
+            return failure(request, 400, line)
         if _declared_size(request.headers) > MAX_UPLOAD:
-            return failure(path, 413, TOO_LARGE)
+            return failure(request, 413, TOO_LARGE)
+        path: str = request.scope["path"]
         if self._token is None or path in OPEN_PATHS or path.startswith("/static/"):
             return None
         return None if _has_token(request, self._token) else _unauthorised(request)
@@ -133,11 +133,11 @@ def _has_token(request: HTTPConnection, token: str) -> bool:
 
 def _unauthorised(request: HTTPConnection) -> Response:
     path: str = request.scope["path"]
-    if request.scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
+    if request.scope["method"] == "GET" and wants_page(request):
         asked = path + ("?" + request.url.query if request.url.query else "")
         return RedirectResponse("/login?next=" + quote(asked, safe=""), 303)
     line = 'a token is needed; send it as "Authorization: Bearer TOKEN" or log in at /login'
-    refused = failure(path, 401, line)
+    refused = failure(request, 401, line)
     refused.headers["www-authenticate"] = "Bearer"
     return refused
 

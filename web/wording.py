@@ -4,7 +4,9 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Final
 
-from searchx.records import Item, Location, Metadata
+from searchx.errors import BadInput
+from searchx.query import written
+from searchx.records import Answer, Item, Location, Metadata, Query
 
 ALT_LENGTH: Final = 200  # characters of a text that stands in for a picture
 _ORIGINS: Final = {
@@ -74,6 +76,26 @@ def untold(item: Item) -> list[str]:
     return [
         text for text in item.captions if text != title and not _is_list_of_keywords(text, item)
     ]
+
+
+def as_words(text: str) -> str:
+    """Write a text so that the query language takes it for words, whatever it looks like."""
+    try:
+        return written(Query(text))
+    except BadInput:
+        return text
+
+
+def weak_from(answer: Answer, is_first_page: bool) -> int:
+    """Give the place from which on all hits of a page are weak; their number where none begin.
+
+    Where everything is weak from the first hit on, there is nothing to tell it from.
+    """
+    bands = [hit.band for hit in answer.hits]
+    place = len(bands)
+    while place and bands[place - 1] == "weak":
+        place -= 1
+    return len(bands) if place == 0 and is_first_page else place
 
 
 def _height(metres: float | None) -> list[str]:

@@ -1,5 +1,8 @@
 """Files that tell of the picture beside them: photo.txt, photo.json, photo.xmp, photo.jpg.xmp.
 
+Pictures of one stem, photo.jpg and photo.png, share photo.json, except where it says itself which
+of them it is about: then it is that one's alone, as long as that one is there.
+
 What a sidecar says goes before what stands in the picture; XMP before JSON; keywords of all are
 joined. Files with the suffix .AAE hold edits of Apple's Photos, nothing to find a picture by, and
 are no sidecars here.
@@ -8,8 +11,10 @@ are no sidecars here.
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -18,6 +23,7 @@ from indexer.about import xmp
 from indexer.about.dates import Dated, first, with_zone_of
 from indexer.about.facts import Facts, Place, captions, joined, keywords, place, texts, title
 from indexer.files import Problem
+from indexer.formats import form_of
 from indexer.prose.texts import Extract, decode_text
 from indexer.refusals import NotNow, Refused
 from searchx.records import Metadata
@@ -27,13 +33,17 @@ Json: TypeAlias = dict[str, object]
 MAX_BYTES: Final = 1 << 23
 CAPTION_KEYS: Final = ("caption", "captions", "text", "texts", "description")
 KEYWORD_KEYS: Final = ("keywords", "tags")
+NAME_KEYS: Final = ("image", "image_path", "file_name", "filename", "file", "path", "title")
+_EXTENSION: Final = re.compile(rb"SidecarForExtension\s*(?:=\s*[\"']|>)\s*(\w+)")  # photoshop's
 _LOCAL: Final = ("exif", "exif-digitized", "xmp", "iptc")  # rules that give the time of the place
 _ORDER: Final = (".xmp", ".json", ".txt")
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read(paths: Sequence[str], mine: Metadata) -> tuple[Metadata, list[Extract], list[Problem]]:
-    """Read the sidecars of a picture.
+def read(
+    paths: Sequence[str], mine: Metadata, picture: str = ""
+) -> tuple[Metadata, list[Extract], list[Problem]]:
+    """Read the sidecars of the picture at a path; what another picture beside it has is left out.
 
     Gives the picture's metadata with theirs over it, their texts (``subject`` left to the
     caller), and what is wrong with which. A broken sidecar costs nothing but itself.
@@ -43,7 +53,10 @@ def read(paths: Sequence[str], mine: Metadata) -> tuple[Metadata, list[Extract],
     problems: list[Problem] = []
     for path in sorted(paths, key=lambda one: (_ORDER.index(_suffix(one)), one)):
         try:
-            told, written = _READERS[_suffix(path)](_bytes(path), _name(path))
+            data = _bytes(path)
+            if picture and _is_of_another(data, _suffix(path), picture):
+                continue
+            told, written = _READERS[_suffix(path)](data, _name(path))
         except (Refused, NotNow) as error:
             problems.append(Problem(path, str(error), lasting=isinstance(error, Refused)))
             continue
@@ -73,6 +86,38 @@ def _bytes(path: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise Refused(f"larger than {MAX_BYTES >> 20} MiB, which no sidecar is")
     return data
+
+
+def _is_of_another(data: bytes, suffix: str, picture: str) -> bool:
+    """Tell whether a sidecar names a picture of the same stem that is beside this one."""
+    folder, name = os.path.split(picture)
+    stem = name[: name.rfind(".")]
+    for named in _named_in(data, suffix, stem):
+        if named[: named.rfind(".")].casefold() == stem.casefold():
+            is_mine = named.casefold() == name.casefold()
+            return not is_mine and _has(folder, stem + named[named.rfind(".") :])
+    return False
+
+
+def _named_in(data: bytes, suffix: str, stem: str) -> Iterator[str]:
+    """Give the names of files that a sidecar says it is about."""
+    if suffix == ".xmp" and (found := _EXTENSION.search(data)):
+        yield f"{stem}.{found[1].decode()}"
+    if suffix == ".json":
+        with suppress(ValueError, RecursionError, Refused):
+            told = json.loads(decode_text(data).removeprefix("\ufeff"))
+            for key in NAME_KEYS if isinstance(told, dict) else ():
+                for value in _strings(told.get(key)):
+                    yield value.replace("\\", "/").rpartition("/")[2].strip()
+
+
+def _has(folder: str, name: str) -> bool:
+    """Tell whether a picture is in a folder; its suffix may be written in another case."""
+    at = name.rfind(".")
+    return form_of(name) == "image" and any(
+        os.path.isfile(os.path.join(folder, name[:at] + suffix))
+        for suffix in {name[at:], name[at:].lower(), name[at:].upper()}
+    )
 
 
 def _of_text(data: bytes, name: str) -> tuple[Facts, list[Extract]]:

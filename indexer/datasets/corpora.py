@@ -21,13 +21,13 @@ import os
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TypeAlias
 
-from indexer.datasets.rows import Columns, Row
-from indexer.datasets.shards import parquet_rows, tar_rows
-from indexer.datasets.tables import csv_rows, jsonl_rows, tsv_rows
+from indexer.datasets.rows import Columns, NoSuchColumn, Row, Shapes
+from indexer.datasets.shards import parquet_rows, tar_names, tar_rows
+from indexer.datasets.tables import csv_rows, jsonl_names, jsonl_rows, tsv_rows
 from indexer.refusals import Refused
 from searchx.contents import open_regular
 
-__all__ = ["Columns", "Row", "rows"]
+__all__ = ["Columns", "Row", "lacking", "rows"]
 
 Reader: TypeAlias = Callable[[BinaryIO, str, Columns, Callable[[str], None]], Iterator[Row]]
 
@@ -38,6 +38,41 @@ _READERS: Final[dict[str, Reader]] = {
     ".parquet": parquet_rows,
     ".tar": tar_rows,
 }
+_NAMES: Final[dict[str, Callable[[BinaryIO], Iterator[tuple[str, ...]]]]] = {
+    ".jsonl": jsonl_names,  # rows may each have columns of their own
+    ".tar": tar_names,
+}
+
+
+def lacking(path: str, columns: Columns) -> str:
+    """Say which of the columns that the user named a corpus has not; empty where it has all.
+
+    Reads on until each was seen: one row in most files, all of them where a name is wrong. Of
+    what cannot be read nothing is said: ``rows`` tells why.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    try:
+        with open_regular(path) as file:
+            if suffix in _NAMES:
+                # In a tar the picture is a file of its own, in no column.
+                _look_for(Columns(columns.text) if suffix == ".tar" else columns, suffix, file)
+            else:
+                next(_READERS[suffix](file, "", columns, lambda _: None), None)
+    except NoSuchColumn as refusal:
+        return str(refusal)
+    except (Refused, OSError):
+        return ""
+    return ""
+
+
+def _look_for(columns: Columns, suffix: str, file: BinaryIO) -> None:
+    """Look through a corpus until each column was seen; raises NoSuchColumn for one never seen."""
+    shapes = Shapes(columns)
+    for names in _NAMES[suffix](file):
+        shapes.choose(names)
+        if shapes.is_complete:
+            return
+    shapes.finish()
 
 
 def rows(path: str, columns: Columns, wrong: Callable[[str], None]) -> Iterator[Row]:

@@ -22,6 +22,10 @@ _NAMES_SHOWN: Final = 20
 _NAMES_KEPT: Final = 50  # of all that turn up in a corpus whose rows differ
 
 
+class NoSuchColumn(Refused):
+    """A corpus has not the columns that the user named, or they hold something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What one row of a corpus holds: texts, and at most one picture that they belong to."""
@@ -32,6 +36,7 @@ class Row:
     image_path: str | None = None  # absolute, where it is a file beside the corpus that exists
     title: str | None = None
     keywords: tuple[str, ...] = ()
+    missing: str = ""  # the picture file that it names and that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,13 @@ class Shapes:
             self._seen.update(dict.fromkeys(names[: max(0, _NAMES_KEPT - len(self._seen))]))
         return self._chosen
 
+    @property
+    def is_complete(self) -> bool:
+        """Say that each column that the user named was in some row."""
+        return not self._lacking
+
     def finish(self) -> None:
-        """Raise Refused when a column that the user named was in no row."""
+        """Raise NoSuchColumn when a column that the user named was in no row."""
         if self._lacking and self._seen:
             raise no_such(tuple(self._seen), self._lacking)
 
@@ -103,9 +113,9 @@ def missing(names: Sequence[str], columns: Columns) -> list[str]:
     return [one for one in given if one and not _find(names, (one,))]
 
 
-def no_such(names: Sequence[str], lacking: Sequence[str]) -> Refused:
+def no_such(names: Sequence[str], lacking: Sequence[str]) -> NoSuchColumn:
     """Give the reason for refusing a corpus without the columns that the user named."""
-    return Refused(f"it has no column {listed(lacking)}; it has: {listed(names)}")
+    return NoSuchColumn(f"it has no column {listed(lacking)}; it has: {listed(names)}")
 
 
 def not_known(names: Sequence[str]) -> Refused:
@@ -130,11 +140,14 @@ def make_row(fragment: str, cells: Mapping[str, object], chosen: Chosen, folder:
     """
     texts = _distinct(cells, chosen.texts)
     image, path, reason = _picture(cells, chosen.images, folder)
-    if not texts and image is None and path is None:
+    has_picture = image is not None or path is not None
+    if not (texts or has_picture):
         return f"{fragment} {reason or 'has no text and no picture'}"
     titles = _distinct(cells, chosen.titles)
     title = " ".join(titles[0].split()) if titles else None
-    return Row(fragment, texts, image, path, title, tuple(_keywords(cells, chosen.keywords)))
+    words = tuple(_keywords(cells, chosen.keywords))
+    missing = "" if has_picture else _missing(cells, chosen.images)
+    return Row(fragment, texts, image, path, title, words, missing)
 
 
 def _find(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
@@ -193,9 +206,23 @@ def _picture(
     return None, None, reason
 
 
+def _missing(cells: Mapping[str, object], names: Sequence[str]) -> str:
+    """Give the first name of a picture file in these cells; it is known that none is there.
+
+    An address on the web is none, and columns such as "path" may hold names of other files.
+    """
+    for name in names:
+        value = cells.get(name)
+        if isinstance(value, dict):
+            value = value.get("path")
+        if isinstance(value, str) and not _is_address(value) and _has_picture_suffix(value.strip()):
+            return " ".join(value.split())[:200]
+    return ""
+
+
 def _picture_file(value: str, folder: str) -> str | None:
     """Give the absolute path of a picture file that a row names."""
-    if len(value) > _LONGEST_PATH or "://" in value or value.startswith("data:"):
+    if len(value) > _LONGEST_PATH or _is_address(value):
         return None
     for written in (value, value.replace("\\", "/")):  # as Windows writes it
         relative = os.path.normpath(written)
@@ -207,5 +234,13 @@ def _picture_file(value: str, folder: str) -> str | None:
     return None
 
 
+def _is_address(value: str) -> bool:
+    return "://" in value or value.startswith("data:")
+
+
 def _is_picture(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in SUFFIXES and os.path.isfile(path)
+    return _has_picture_suffix(path) and os.path.isfile(path)
+
+
+def _has_picture_suffix(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in SUFFIXES

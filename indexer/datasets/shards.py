@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
@@ -10,9 +11,11 @@ from indexer.datasets.rows import (
     MAX_LINE,
     Chosen,
     Columns,
+    NoSuchColumn,
     Row,
     Shapes,
     choose,
+    listed,
     make_row,
     missing,
     no_such,
@@ -92,9 +95,15 @@ def _choose(schema: "pa.Schema", columns: Columns) -> Chosen:
     held = [one.name for one in schema if is_bytes(one.type) or is_packed(one.type)]
     named = [one.name for one in schema if _is_string(one.type)]
     if odd := [one for one in columns.text if missing(texts, Columns((one,)))]:
-        raise Refused(f'the column "{odd[0]}" holds no texts; name another with --text-column')
+        raise NoSuchColumn(
+            f'the column "{odd[0]}" holds no texts; name another with --text-column; '
+            f"it has: {listed(schema.names)}"
+        )
     if columns.image and missing(held + named, Columns(image=columns.image)):
-        raise Refused(f'the column "{columns.image}" holds no pictures; name another')
+        raise NoSuchColumn(
+            f'the column "{columns.image}" holds no pictures; name another with --image-column; '
+            f"it has: {listed(schema.names)}"
+        )
     chosen = choose(texts, choose((), held, columns).images[:1] + tuple(named), columns)
     if not (chosen.texts or chosen.images):
         raise not_known(schema.names)
@@ -158,6 +167,13 @@ def tar_rows(file: BinaryIO, folder: str, columns: Columns, wrong: Told) -> Iter
     except tarfile.TarError as error:
         raise Refused("not a tar archive, or a compressed one: unpack it first") from error
     shapes.finish()
+
+
+def tar_names(file: BinaryIO) -> Iterator[tuple[str, ...]]:
+    """Give the columns of each sample of a webdataset archive, as far as it can be read."""
+    with suppress(tarfile.TarError):
+        for sample in _samples(file, lambda _: None):
+            yield tuple(sample.cells)
 
 
 def _row(sample: _Sample, chosen: Chosen, folder: str) -> Row | str:

@@ -24,6 +24,7 @@ from indexer.datasets.rows import (
     no_such,
     not_known,
 )
+from indexer.prose.charsets import legacy
 from indexer.refusals import Refused
 from searchx.contents import IMAGE_COLUMNS, plain_name
 
@@ -65,6 +66,14 @@ def jsonl_rows(file: BinaryIO, folder: str, columns: Columns, wrong: Told) -> It
         else:
             wrong(f"line {number} has no column that is known; it has: {listed(tuple(cells))}")
     shapes.finish()
+
+
+def jsonl_names(file: BinaryIO) -> Iterator[tuple[str, ...]]:
+    """Give the columns of each row of a file of JSON objects."""
+    for line in _lines(file, "\n"):
+        cells = _object(line, "", lambda _: None)
+        if cells is not None:
+            yield tuple(cells)
 
 
 def _object(line: str | None, where: str, wrong: Told) -> dict[str, object] | None:
@@ -268,7 +277,7 @@ def _encoding(sample: bytes) -> str:
         lines.pop()  # may be cut inside a letter
     if sum(map(_is_utf8, lines)) >= len(lines) / 10:  # else not by chance; see _mended
         return "utf-8"
-    return _legacy(sample)
+    return legacy(sample)
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -277,11 +286,3 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _legacy(sample: bytes) -> str:
-    """Estimate an encoding from before Unicode."""
-    from charset_normalizer import from_bytes  # late: most corpora are UTF-8
-
-    best = from_bytes(sample).best()
-    return best.encoding if best else "cp1252"

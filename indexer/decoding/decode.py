@@ -123,6 +123,8 @@ class _Reading:
         self._problems: tuple[Problem, ...] = ()
         self._left_out = 0
         self._first_left_out = ""
+        self._missing = 0  # pictures that rows name
+        self._first_missing = ""
 
     def contents(self) -> Iterator[Shot | Extract]:
         if self._found.form == "image":
@@ -130,9 +132,15 @@ class _Reading:
         return self._text() if self._found.form == "text" else self._corpus()
 
     def end(self, problem: Problem | None, starved: bool) -> End:
-        note = ""
-        if self._left_out and problem is None:
-            note = f"rows left out: {self._left_out}; first: {self._first_left_out}"
+        notes = []
+        if self._left_out:
+            notes.append(f"rows left out: {self._left_out}; first: {self._first_left_out}")
+        if self._missing:
+            notes.append(
+                f"rows that name a picture that is not there: {self._missing}; "
+                f"first: {self._first_missing}; their texts stand alone"
+            )
+        note = "; ".join(notes) if problem is None else ""
         return End(
             self._size,
             self._mtime_ns,
@@ -146,15 +154,17 @@ class _Reading:
     def _image(self) -> Iterator[Shot | Extract]:
         path = self._found.path
         shot, captions = self._shot(self._bytes(), path, "", path)
+        mine = shot.metadata or Metadata()
+        words = ", ".join(mine.keywords)
         if self._found.sidecars:
-            mine = shot.metadata or Metadata()
-            metadata, texts, problems = read_sidecars(self._found.sidecars, mine)
+            metadata, texts, problems = read_sidecars(self._found.sidecars, mine, path)
             self._problems = tuple(problems)
             shot = replace(shot, metadata=metadata)
         else:
             texts = []
         yield shot
-        yield from _captions(captions, "caption", path)
+        for caption in captions:
+            yield from _captions((caption,), "keywords" if caption == words else "caption", path)
         for text in texts:
             yield replace(text, subject=path)
 
@@ -179,6 +189,9 @@ class _Reading:
 
     def _row(self, row: Row) -> Iterator[Shot | Extract]:
         subject = row.image_path
+        if row.missing:
+            self._first_missing = self._first_missing or f"{row.fragment} ({row.missing})"
+            self._missing += 1
         if row.image is not None:
             subject = f"{self._found.path}\0{row.fragment}"
             try:

@@ -7,6 +7,7 @@ from typing import Final
 
 from indexer.refusals import Refused
 
+# ruff: noqa: RUF001 - quotation marks and dashes are meant, not what they look like
 NOT_A_TEXT: Final = "not a text but binary data"
 
 _MARKS: Final = (  # the longer one first: UTF-32 begins like UTF-16
@@ -38,6 +39,19 @@ _NEAR_WESTERN: Final = {"cp1250", "cp1254", "cp1257", "iso8859_2"}
 # Letters that Windows-1252 shows where the text was Polish, Czech, Turkish or from a Mac.
 _NOT_WESTERN: Final = re.compile(r"[ðþýÐÞÝŠšŽžŸˆ\u201a„]\w|\w[ðþý¹³¿£¥¯¼¾±¶¦]")
 _ICELANDIC: Final = re.compile(r"\A(?=.*[ðþ])(?=.*[áíóúæ])[^ìøùèšžŠŽ¹³]*\Z", re.DOTALL)
+_LETTERS: Final = "àâäáãåæçéèêëíìîïñóòôöõøœúùûüÿßÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜ"
+_FEW: Final = 64  # letters beyond ASCII; of more of them statistics tell more than rules
+_PLAINLY_WESTERN: Final = re.compile(f"[\\x00-\\x7f{_LETTERS}„“”‚‘’«»‹›–—€£§°©®·¿¡ªº¹²³¼½¾]*")
+# What no word of the West has, though each letter of it occurs there: other encodings look so.
+_NO_WESTERN_WORD: Final = re.compile(
+    f"[{_LETTERS}]{{3}}"
+    f"|[a-zà-ÿ][À-Þ]"  # a capital inside a word
+    f"|[a-zA-Z{_LETTERS}][„‚¿¡£§]"  # what stands before words, behind a letter
+    f"|[a-zA-Z{_LETTERS}][“”‘«»‹›–—€°©®ªº¹²³¼½¾][a-zA-Z{_LETTERS}]"
+    f"|[£€¹²³¼½¾][a-zA-Z{_LETTERS}]"
+    "|[õÕ].*[ûÛ]|[ûÛ].*[õÕ]",  # of Hungarian, where they stand for ő and ű
+    re.DOTALL,
+)
 _HUNGARIAN: Final = re.compile(r"\A(?=.*[õû])(?=.*[áéíó])", re.DOTALL)  # two accents are lost
 _NOT_HUNGARIAN: Final = re.compile(r"[àâãçèêîïñß]")
 _SINGLE_KOREAN: Final = re.compile(r"[\u3131-\u318e]")  # what kana look like
@@ -145,7 +159,7 @@ def _not_utf8(data: bytes, first: int, declared: str) -> str:
         return data.decode("utf-8", "replace")
     if len(_CONTROL.findall(text)) > len(text) / 200:  # saves asking for the encoding of a JPEG
         raise Refused(NOT_A_TEXT)
-    return data.decode(_legacy(sample), "replace")
+    return data.decode(legacy(sample), "replace")
 
 
 def _codec(declared: str) -> str:
@@ -166,8 +180,10 @@ def _whole_letters(sample: bytes) -> bytes:
     return sample[: end + 1] if end > _WINDOW // 2 else sample
 
 
-def _legacy(sample: bytes) -> str:
-    """Estimate an encoding from before Unicode."""
+def legacy(sample: bytes) -> str:
+    """Estimate an encoding from before Unicode; Windows-1252 where nothing speaks for another."""
+    if _is_plainly_western(sample):
+        return "cp1252"
     from charset_normalizer import from_bytes  # late: most texts do not need it
 
     matches = list(from_bytes(sample, cp_isolation=_CANDIDATES))
@@ -187,6 +203,27 @@ def _legacy(sample: bytes) -> str:
     if best.encoding == "cp1251" and "cp1255" in near and not _RUSSIAN.search(str(best)):
         return "cp1255"
     return best.encoding
+
+
+def _is_plainly_western(sample: bytes) -> bool:
+    """Whether a short text makes words of the West in Windows-1252, where statistics often fail.
+
+    Other encodings of Latin letters put signs inside of words, those of other scripts rows of
+    letters with accents, and what fits both is rather from the West.
+    """
+    try:
+        text = sample.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    beyond = sum(letter in _LETTERS for letter in text)
+    letters = beyond + sum(letter.isascii() and letter.isalpha() for letter in text)
+    return (
+        beyond <= _FEW
+        and 3 * beyond <= 2 * letters
+        and _PLAINLY_WESTERN.fullmatch(text) is not None
+        and _NO_WESTERN_WORD.search(text) is None
+        and _is_western(sample)
+    )
 
 
 def _is_western(sample: bytes) -> bool:

@@ -21,7 +21,9 @@ class Extract:
     r"""A text that was found in a file, as it is written there, its newlines as "\n"."""
 
     text: str
-    fragment: str = ""  # "" for a whole file, else "caption", "photo.txt", "row 12", ...
+    fragment: str = (
+        ""  # "" for a whole file, else "caption", "keywords", "photo.txt", "row 12", ...
+    )
     page: int | None = None  # from 1
     lines: bool = True  # whether the number of a line means something to the user
     subject: str | None = None  # the key of the picture that this text belongs to

@@ -14,6 +14,7 @@ import typer
 
 from searchx.cli import ask, ingest, models, upkeep
 from searchx.cli.output import flushed, tell
+from searchx.cli.usage import Command
 from searchx.errors import SearchxError
 
 app = typer.Typer(
@@ -28,21 +29,21 @@ source = typer.Typer(
     help="Change what is known of a source.", no_args_is_help=True, rich_markup_mode=None
 )
 
-app.command()(ingest.index)
-app.command()(ask.search)
-app.command()(ask.serve)
-app.command()(ask.status)
-app.command()(ingest.forget)
+app.command(cls=Command)(ingest.index)
+app.command(cls=Command)(ask.search)
+app.command(cls=Command)(ask.serve)
+app.command(cls=Command)(ask.status)
+app.command(cls=Command)(ingest.forget)
 app.add_typer(source, name="source")
-source.command("move")(ingest.move_source)
-app.command()(upkeep.verify)
-app.command()(upkeep.repair)
-app.command()(upkeep.compact)
-app.command()(upkeep.backup)
-app.command()(upkeep.restore)
-app.command("eval")(models.evaluate)
-app.command()(models.train)
-app.command("models")(models.list_models)
+source.command("move", cls=Command)(ingest.move_source)
+app.command(cls=Command)(upkeep.verify)
+app.command(cls=Command)(upkeep.repair)
+app.command(cls=Command)(upkeep.compact)
+app.command(cls=Command)(upkeep.backup)
+app.command(cls=Command)(upkeep.restore)
+app.command("eval", cls=Command)(models.evaluate)
+app.command(cls=Command)(models.train)
+app.command("models", cls=Command)(models.list_models)
 
 
 def main() -> None:

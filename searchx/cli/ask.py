@@ -1,5 +1,6 @@
 """What a library answers: search, serve, status."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,9 @@ from searchx.errors import BadInput
 def search(
     text: Annotated[
         str | None,
-        typer.Argument(metavar="TEXT", help="What to look for, in words.", show_default=False),
+        typer.Argument(
+            metavar="TEXT", help="What to look for, in the query language.", show_default=False
+        ),
     ] = None,
     image: Annotated[
         Path | None,
@@ -24,37 +27,64 @@ def search(
         typer.Option(metavar="ID", help="Look for more like this item of the library."),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")] = 10,
-    to: Annotated[Literal["image", "text"], typer.Option(help="What to find.")] = "image",
+    to: Annotated[
+        Literal["image", "text", "both"],
+        typer.Option(help="What to find, unless TEXT says so itself."),
+    ] = "image",
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="FILTERS", help="What a hit has to be, such as folder:trips 2019."),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="CURSOR", help="Give the page after the one with this cursor."),
+    ] = None,
+    group: Annotated[
+        bool, typer.Option("--group", help="Give near duplicates as one hit.")
+    ] = False,
+    diverse: Annotated[
+        float,
+        typer.Option("--diverse", min=0, max=1, help="Prefer hits that are unlike each other."),
+    ] = 0.0,
+    random: Annotated[bool, typer.Option("--random", help="Give items at random instead.")] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Give the same items at random again."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell how it was searched, and what hits are worth.")
+    ] = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search the library, best hits first. A text, a picture and an item can be combined."""
-    if text is None and image is None and like is None:
-        raise typer.BadParameter("give TEXT, --image or --like")
+    asked = {"TEXT": text is not None, "--image": image is not None, "--like": like is not None}
+    how = {"--after": after is not None, "--group": group, "--diverse": diverse > 0}
+    if random:
+        _check_random(asked | how | {"--explain": explain}, to)
+    elif seed is not None:
+        raise typer.BadParameter("--seed goes with --random")
+    elif not any(asked.values()) and where is None:
+        raise typer.BadParameter("give TEXT, --image, --like, --where or --random")
+    elif after is not None and diverse > 0:
+        raise typer.BadParameter("--diverse gives one page; leave out --after, and set -k higher")
     if like is not None and not 0 < like < 2**63:
         raise BadInput(f"there is no item {like} in this library")
+    from searchx.cli import hits
     from searchx.cli.meter import Meter
-    from searchx.pictures.images import open_image
-    from searchx.records import Query
     from searchx.search import Library
-    from searchx.terminal import console, hit_line
+    from searchx.terminal import console
 
-    text = (text or "").encode("utf-8", "replace").decode()  # a shell may pass any bytes
     meter = Meter(console(stderr=True), "searching")
     with Library.open(place(library), announce=meter.say) as opened:
-        if image is not None:
-            open_image(image, at_least=1)  # a wrong file is told before the model is loaded
+        if random:
+            kind: Literal["image", "text"] = "text" if to == "text" else "image"
+            return hits.print_sample(opened, k, kind, where, seed, as_json)
+        typed = hits.Asked(text or "", image, like, to, k, where, after, group, diverse)
+        query = typed.query()
         with meter:
-            hits = opened.search(Query(text, image, like), k, to)
-    if as_json:
-        asked = {"text": text, "image": image and str(image), "like": like, "to": to, "k": k}
-        print_json({"query": asked, "hits": [hit.as_dict() for hit in hits]})
-    elif not hits:
-        tell(f"nothing found: the library holds no {to} to compare with")
-    else:
-        results = console()
-        for hit in hits:
-            results.print(hit_line(hit, Path.cwd()))
+            answer = typed.answer(opened, query)
+    return hits.print_answer(typed, query, answer, as_json, explain)
 
 
 def serve(
@@ -117,6 +147,17 @@ def status(
         print_lines(skipped_lines(state.skipped))
     else:
         tell("no file was skipped")
+
+
+def _check_random(others: Mapping[str, bool], to: str) -> None:
+    """Make sure that nothing is asked beside items at random; raises BadParameter."""
+    given = [name for name, is_given in others.items() if is_given]
+    if given:
+        raise typer.BadParameter(
+            f"--random goes with -k, --to, --where and --seed, not with {', '.join(given)}"
+        )
+    if to == "both":
+        raise typer.BadParameter("--random gives one kind; set --to to image or text")
 
 
 def _secret(token: str | None) -> str | None:

@@ -17,10 +17,12 @@ from searchx.cli.options import (
     spelled,
 )
 from searchx.cli.output import print_json, print_lines, print_result, stoppable, working
+from searchx.errors import BadInput
 
 if TYPE_CHECKING:
     from indexer.planning import Options
     from indexer.rules import Rules
+    from searchx.records import Report
 
 STOPPED = "stopped; what was indexed so far is kept, run the same command again to go on"
 
@@ -89,13 +91,24 @@ def index(
             options=options,
             rules=rules,
         )
+    named = spelled(library)
     if as_json:
         print_json(report.as_dict())
+    else:
+        print_lines(report_lines(report, f"searchx status{named} --skipped"))
+    _check_any_was_read(paths or (), report)
+    if as_json:
         return
-    named = spelled(library)
-    print_lines(report_lines(report, f"searchx status{named} --skipped"))
     print_lines(("", f'next: searchx search{named} "what you look for"'))
     print_lines((f"      searchx serve{named}",))
+
+
+def _check_any_was_read(paths: Sequence[Path], report: "Report") -> None:
+    """Fail where all that was named are files, and each was refused; raises BadInput."""
+    reasons = {one.path: one.reason for one in report.skipped}
+    named = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - as the indexer does
+    if named and all(path in reasons and not os.path.isdir(path) for path in named):  # noqa: PTH112
+        raise BadInput(f"{named[0]} was not indexed: {reasons[named[0]]}")
 
 
 def forget(

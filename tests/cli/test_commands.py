@@ -37,6 +37,10 @@ COMMANDS = (
         (["eval", ""], "a path is empty"),
         (["search", "x", "--image", ""], "a path is empty"),
         (["status", "--library", ""], "a path is empty"),
+        (["restore", "{photos}/none"], "none does not exist; name a backup"),
+        (["restore", "{photos}"], "photos is a folder; name a backup"),
+        (["backup", "{photos}/none/kept"], "none is no folder; make it first"),
+        (["backup", "{photos}"], "photos is a folder; name the file"),
         (["status", "--library", "~nobody-of-that-name/lib"], "a user that is not known"),
         (["train", "{photos}", "--out", "{photos}/notes.txt"], "notes.txt: "),
     ],
@@ -75,6 +79,29 @@ def test_what_cannot_be_used_is_told_in_one_line(
 )
 def test_wrong_usage_exits_with_2(arguments: Sequence[str], ask: Ask) -> None:
     assert ask(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "x", "-k", "0"], "'-k': \"0\"; give at least 1"),
+        (["search", "x", "-k", "ten"], "'-k': \"ten\"; give a whole number"),
+        (["search", "x", "--to", "video"], "'--to': \"video\"; give image"),
+        (["serve", "--port", "70000"], "'--port': \"70000\"; give at most 65535"),
+        (
+            ["train", ".", "--out", "x", "--method", "none"],
+            "'--method': \"none\"; give head or full",
+        ),
+        (["train", ".", "--out", "x", "--rate", "much"], "'--rate': \"much\"; give a number"),
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_told_with_those_that_it_takes(
+    arguments: Sequence[str], said: str, ask: Ask
+) -> None:
+    answer = ask(*arguments)
+    assert answer.code == 2
+    assert said in answer.err.splitlines()[-1]
+    assert "Input should" not in answer.err
 
 
 @pytest.mark.parametrize(

@@ -348,3 +348,62 @@ def test_watching_tells_people_what_changed_and_when(tmp_path: Path, model: str,
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.splitlines()[-1]) == (0, "", "stopped")
+
+
+def test_a_pattern_that_fits_nothing_is_an_error_that_names_it(
+    tmp_path: Path, model: str, ask: Ask
+) -> None:
+    photos = paint(tmp_path / "photos" / "red.png", "red").parent
+    indexed(photos, model, ask)
+    one_line(ask("index", photos, "--include", "*.jpgg"), '--include "*.jpgg"', str(photos))
+    one_line(ask("index", photos, "--include", ""), '--include ""', "names nothing")
+    assert paths_in(ask) == {"red.png"}
+
+
+def test_a_wrong_column_is_an_error_that_names_those_that_are_there(
+    tmp_path: Path, model: str, ask: Ask
+) -> None:
+    table = tmp_path / "corpus.csv"
+    table.write_text("one,two\nall is red,never\n", encoding="utf-8")
+    indexed(table, model, ask, "--text-column", "one")
+    one_line(ask("index", table, "--text-column", "three"), "three", '"one", "two"')
+    assert texts_in(ask) == {"all is red"}
+    assert indexed(table, model, ask)["unchanged"] == 1
+
+
+def test_a_refused_file_that_is_all_that_was_named_is_an_error(
+    tmp_path: Path, model: str, ask: Ask
+) -> None:
+    table = tmp_path / "corpus.csv"
+    table.write_text("one,two\nall is red,never\n", encoding="utf-8")
+    answer = ask("index", table, "--model", model)
+    assert answer.code == 1
+    assert "next:" not in answer.out
+    assert answer.err.startswith(f"searchx: {table} was not indexed: none of its columns is known")
+    assert answer.err.count("\n") == 1
+    answer = ask("index", table, "--json")
+    assert (answer.code, len(json.loads(answer.out)["skipped"])) == (1, 1)
+    picture = paint(tmp_path / "red.png", "red")
+    answer = ask("index", table, picture)
+    assert (answer.code, "next:" in answer.out) == (0, True)
+
+
+def test_keywords_in_a_picture_are_not_called_a_caption(
+    tmp_path: Path, model: str, ask: Ask
+) -> None:
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description><dc:title><rdf:Alt>'
+        '<rdf:li xml:lang="x-default">The red barn</rdf:li></rdf:Alt></dc:title><dc:subject>'
+        "<rdf:Bag><rdf:li>farm</rdf:li><rdf:li>red</rdf:li></rdf:Bag></dc:subject>"
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "photos" / "a.jpg", xmp=xmp.encode())
+    indexed(tmp_path / "photos", model, ask)
+    hits = json.loads(ask("search", "x", "--to", "text", "--json").out)["hits"]
+    assert {hit["text"]: hit["locations"][0]["fragment"] for hit in hits} == {
+        "The red barn": "caption",
+        "farm, red": "keywords",
+    }

@@ -23,8 +23,9 @@ from searchx import upkeep, vectors
 from searchx.catalog import Catalog, NewFile, NewItem
 from searchx.database import check_backup
 from searchx.records import Space
-from searchx.search import SNAPSHOTS, refresh_snapshots
+from searchx.refreshing import refresh_snapshots
 from searchx.vectors import Origin
+from searchx.views import SNAPSHOTS
 from searchx.writing import Content
 from tests.colour import ColourEncoder, paint
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 OURS: Final = ("searchx.", "indexer.")
 WRITING: Final = (  # what changes a library, or decides on what is written next
     *("searchx.catalog", "searchx.writing", "searchx.vectors", "searchx.database"),
-    *("searchx.upkeep", "searchx.inspection", "indexer.pipeline", "indexer.stages"),
+    *("searchx.upkeep", "searchx.inspection", "searchx.refreshing"),
+    *("indexer.pipeline", "indexer.stages"),
 )
 _CHANGES: Final = {  # what changes something on disk, by the module that it is in
     "posix": {

@@ -31,7 +31,10 @@ def test_a_snapshot_is_on_the_disk_before_it_has_its_name(ward: Ward) -> None:
     synced = [event.split("<")[1].split(">")[0] for event in events if event.startswith("fsync")]
     names = [name.rpartition("/")[2] for name in synced]
     assert renamed == len(names) - 1  # one more comes after
-    assert set(names[:-2]) == {"ids.npy", "matrix.npy", "index.faiss", "manifest.json"}
+    assert set(names[:-2]) == {
+        *("ids.npy", "matrix.npy", "index.faiss", "lists.npy"),
+        "manifest.json",
+    }
     assert names[-2].startswith(".image-") and names[-2].endswith(".new")
     assert names[-1] == "snapshots"
 

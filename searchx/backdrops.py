@@ -1,0 +1,111 @@
+"""What is usual in a library, measured when a query first needs it and kept while it holds."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from searchx import duplicates
+from searchx.catalog import Catalog
+from searchx.contents import open_content
+from searchx.encoder import Encoder
+from searchx.errors import SearchxError
+from searchx.filters import All
+from searchx.pictures.images import read_picture
+from searchx.records import Kind, Vectors
+from searchx.references import kept_references, references_of
+from searchx.relevance import SELF, Background, Direction
+from searchx.views import View
+
+_SAMPLE: Final = 2_000  # vectors of a kind; its moments are then known to some percent
+_GROWN: Final = 0.05  # of a kind that may have come or gone before it is measured anew
+_PICTURES: Final = 32  # that near duplicates are told by, for an encoder that is not known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backdrop:
+    """What is usual in one direction of a library, to read scores against."""
+
+    background: Background | None  # None where there is nothing to measure
+    sample: Vectors  # (m, dim), of the items that are found
+
+
+NO_BACKDROP: Final = Backdrop(None, np.empty((0, 0), np.float32))  # where nothing is compared
+
+
+class Backdrops:
+    """The backdrops of one library. Safe to use from many threads."""
+
+    def __init__(self, catalog: Catalog, encoder: Callable[[], Encoder]) -> None:
+        self._catalog = catalog
+        self._encoder = encoder
+        self._measured: dict[Direction, tuple[str, int, Backdrop]] = {}
+        self._references: Vectors | None = None
+        self._threshold: float | None = None
+        self._measuring = threading.RLock()
+
+    def of(self, view: View, asked: Kind, images: Callable[[], View]) -> Backdrop:
+        """Give the backdrop of questions of a kind to what is in a view.
+
+        `images` gives the view of the pictures, whose vectors stand for pictures that are asked
+        with.
+        """
+        direction = Direction(asked, view.kind)
+        with self._measuring:
+            known = self._measured.get(direction)
+            if known and known[0] == view.version.library and _is_near(known[1], view.count):
+                return known[2]
+            made = self._measure(direction, view, images)
+            self._measured[direction] = (view.version.library, view.count, made)
+            return made
+
+    def duplicates(self) -> float:
+        """Give the cosine from which on two items are near duplicates, for this encoder."""
+        with self._measuring:
+            if self._threshold is None:
+                pictures = list(self._pictures())
+                if len(pictures) < 2 and not duplicates.is_known(self._encoder().space):
+                    return SELF  # nothing to tell by, or on a disk that is not there now
+                self._threshold = duplicates.threshold(self._encoder(), pictures)
+            return self._threshold
+
+    def _measure(self, direction: Direction, view: View, images: Callable[[], View]) -> Backdrop:
+        sample = view.sample(_SAMPLE)
+        if not len(sample):
+            return Backdrop(None, sample)
+        references = self._captions()
+        asked = None
+        if direction == Direction("image", "text"):
+            asked = images().sample(_SAMPLE)
+            if not len(asked):
+                return Backdrop(None, sample)
+        background = Background.of(direction, view.count, sample, references, asked)
+        return Backdrop(background, sample)
+
+    def _captions(self) -> Vectors:
+        """Give the vectors of everyday captions; the encoder is loaded where they are not kept."""
+        if self._references is None:
+            directory, space = self._catalog.directory, self._catalog.space()
+            kept = None if space is None else kept_references(directory, space)
+            self._references = references_of(directory, self._encoder()) if kept is None else kept
+        return self._references
+
+    def _pictures(self) -> Iterator[Image.Image]:
+        """Open some pictures of the library; those that cannot be opened now are left out."""
+        space = self._catalog.space()
+        if space is not None and duplicates.is_known(space):
+            return
+        ids = self._catalog.matching("image", All())
+        chosen = np.random.default_rng(0).permutation(ids)[: 2 * _PICTURES]
+        items = self._catalog.items(chosen.tolist())
+        for item in list(items.values())[:_PICTURES]:
+            with suppress(SearchxError, OSError):
+                yield read_picture(open_content(item.locations[0])).image
+
+
+def _is_near(before: int, now: int) -> bool:
+    return abs(now - before) <= _GROWN * before

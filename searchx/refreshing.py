@@ -1,0 +1,98 @@
+"""Keep the snapshots as new as the catalog: what to build, when, and from which vectors."""
+
+from typing import Final
+
+import numpy as np
+
+from searchx import vectors
+from searchx.catalog import Catalog
+from searchx.filters import All
+from searchx.records import Kind, Space, Vectors
+from searchx.references import kept_references, sweep_references
+from searchx.vectors import Origin
+from searchx.views import SNAPSHOTS, is_of, load_snapshot
+
+KINDS: Final[tuple[Kind, ...]] = ("image", "text")
+_REBUILD_SHARE: Final = 0.1  # of a snapshot that may be added or removed before it is built anew
+_LONGEST_TAIL: Final = 20_000  # vectors; a search compares with each of them, some 3 ms
+_ASKED: Final = 256  # vectors of each side that an index is tuned on
+
+
+def refresh_snapshots(catalog: Catalog, whole: bool = False) -> None:
+    """Build the snapshots that are missing, broken, or have fallen behind the catalog.
+
+    With `whole` they hold all of the catalog afterwards, else a small tail may remain. A large one
+    is tuned on the texts of the library, or on everyday captions where it has few. Raises
+    LibraryInUse while another process is indexing.
+    """
+    space = catalog.space()
+    if space is None:
+        return
+    with catalog.indexing():
+        sweep_references(catalog.directory)
+        for kind in KINDS:
+            vectors.sweep(catalog.directory / SNAPSHOTS, kind)
+            if _has_fallen_behind(catalog, kind, space, whole):
+                _build(catalog, kind, space)
+
+
+def rebuild_snapshots(catalog: Catalog) -> None:
+    """Build those snapshots anew that are there, whatever is in them.
+
+    Under new names: by its name a reader tells whether it has loaded the newest one.
+    """
+    space = catalog.space()
+    with catalog.indexing():
+        for kind in KINDS:
+            if space and vectors.places(catalog.directory / SNAPSHOTS, kind):
+                _build(catalog, kind, space)
+
+
+def drop_foreign_snapshots(catalog: Catalog) -> None:
+    """Remove the snapshots of another catalog, or of a later state than the one restored here.
+
+    To be called while the library is held and before anything is written to it: a restored
+    catalog gives the numbers after its own a second time, and could not tell later whether a
+    snapshot was built before that. Raises LibraryFull where they cannot be removed.
+    """
+    space, version = catalog.space(), catalog.version()
+    for kind in KINDS:
+        for place in vectors.places(catalog.directory / SNAPSHOTS, kind):
+            if not is_of(place, space, version):
+                vectors.drop(place)
+
+
+def _has_fallen_behind(catalog: Catalog, kind: Kind, space: Space, whole: bool) -> bool:
+    newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+    version = catalog.version()
+    snapshot = load_snapshot(newest, space, version)
+    held, after = (len(snapshot.ids), snapshot.manifest.origin) if snapshot else (0, None)
+    changed = catalog.count_appeared(kind, after.added if after else 0)
+    if snapshot and after:
+        gone = catalog.removed(after.removed, version.removed)
+        changed += len(np.intersect1d(gone, snapshot.ids))
+    return changed > (0 if whole else min(_REBUILD_SHARE * held, _LONGEST_TAIL))
+
+
+def _build(catalog: Catalog, kind: Kind, space: Space) -> None:
+    is_large = catalog.count_appeared(kind, 0) >= vectors.exact_below(space.dim)
+    asked = _asked(catalog, space) if is_large else {}
+    with catalog.rows(kind) as (rows, version):
+        origin = Origin(version.library, space.digest, version.added, version.removed)
+        vectors.build(catalog.directory / SNAPSHOTS, rows, kind, origin, queries=asked)
+
+
+def _asked(catalog: Catalog, space: Space) -> dict[str, Vectors]:
+    """Give vectors such as people will ask with, by the side that they come from."""
+    asked = {kind: _some(catalog, kind) for kind in KINDS}
+    references = kept_references(catalog.directory, space)
+    if len(asked["text"]) < _ASKED and references is not None:
+        asked["text"] = references[:_ASKED]
+    return {side: rows for side, rows in asked.items() if len(rows)}
+
+
+def _some(catalog: Catalog, kind: Kind) -> Vectors:
+    ids = catalog.matching(kind, All())
+    if len(ids) > _ASKED:
+        ids = np.random.default_rng(0).choice(ids, _ASKED, replace=False)
+    return catalog.vectors_of(ids.tolist())[1].astype(np.float32)

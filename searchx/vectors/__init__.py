@@ -1,0 +1,51 @@
+"""Snapshots of vectors and the search in them. The only FAISS.
+
+`exact` compares one by one; `inverted` trains, fills and asks an index; `tuning` chooses how hard;
+`selection` says which rows may be found; `snapshots` keeps all of it on disk, `manifest` tells what
+is in one, `directory` where they lie.
+"""
+
+from searchx.vectors.directory import drop, newest, places, sweep
+from searchx.vectors.exact import (
+    NO_ID,
+    Found,
+    Halves,
+    Mask,
+    Scan,
+    check_width,
+    cosines,
+    merge,
+    nothing,
+)
+from searchx.vectors.inverted import Effort
+from searchx.vectors.manifest import UNREADABLE, Manifest, Origin, damaged, read_manifest
+from searchx.vectors.selection import Selection
+from searchx.vectors.snapshots import Plan, Snapshot, build, exact_below, load
+
+__all__ = [
+    "NO_ID",
+    "UNREADABLE",
+    "Effort",
+    "Found",
+    "Halves",
+    "Manifest",
+    "Mask",
+    "Origin",
+    "Plan",
+    "Scan",
+    "Selection",
+    "Snapshot",
+    "build",
+    "check_width",
+    "cosines",
+    "damaged",
+    "drop",
+    "exact_below",
+    "load",
+    "merge",
+    "newest",
+    "nothing",
+    "places",
+    "read_manifest",
+    "sweep",
+]

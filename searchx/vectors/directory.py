@@ -1,0 +1,50 @@
+"""Where the snapshots of a library lie: one directory each, named by kind and generation."""
+
+import shutil
+from pathlib import Path
+
+from searchx.errors import LibraryFull
+from searchx.records import Kind
+
+
+def sweep(directory: Path, kind: Kind) -> None:
+    """Remove what interrupted runs left half written or half removed; the library is held."""
+    for interrupted in directory.glob(f".{kind}-*"):
+        shutil.rmtree(interrupted, ignore_errors=True)
+
+
+def newest(directory: Path, kind: Kind) -> Path | None:
+    """Give the place of the newest snapshot of a kind."""
+    return max(places(directory, kind), key=generation, default=None)
+
+
+def places(directory: Path, kind: Kind) -> list[Path]:
+    """Give the places of all snapshots of a kind, also of those that were left behind.
+
+    The oldest comes first: where removing them is interrupted, the newest is there last.
+    """
+    found = directory.glob(f"{kind}-*")
+    named = [one for one in found if one.name.removeprefix(f"{kind}-").isdecimal()]
+    return sorted(named, key=generation)
+
+
+def drop(place: Path) -> None:
+    """Remove a snapshot; raises LibraryFull where that is not possible.
+
+    It is there as a whole or not at all, wherever this is interrupted.
+    """
+    aside = place.with_name(f".{place.name}.old")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        place.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)  # what is left of it goes with the next build
+    except OSError as error:
+        raise LibraryFull(
+            f"{place} cannot be removed ({error.strerror or error}); it is out of date, remove it "
+            "by hand and run the same command again"
+        ) from error
+
+
+def generation(place: Path) -> int:
+    return int(place.name.rpartition("-")[2])

@@ -1,0 +1,199 @@
+"""Compare queries with every vector: what is exact, and what all else is measured against."""
+
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchx.errors import BadInput
+from searchx.records import Ids, Vectors
+
+if TYPE_CHECKING:
+    import faiss
+
+Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim)
+Mask: TypeAlias = NDArray[np.bool_]  # (n,)
+Places: TypeAlias = NDArray[np.intp]  # (n,) row numbers
+Found: TypeAlias = tuple[
+    np.ndarray[Any, np.dtype[np.int64]],  # (q, k) ids, best first; -1 where there is none
+    np.ndarray[Any, np.dtype[np.float32]],  # (q, k) exact cosines; -inf where there is none
+]
+
+NO_ID: Final = -1
+ROWS: Final = 16_384  # converted to float32 at a time
+_QUERIES: Final = 512  # compared with them at a time
+_FEW_ROWS: Final = 4_096  # kept as float32: NumPy takes a millisecond for them, FAISS half a second
+_FEW_QUERIES: Final = 8  # up to so many, FAISS reads float16 rows faster than NumPy converts them
+_SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
+
+
+class Scan:
+    """Vectors that are compared with queries one by one. Nothing in it changes by a search."""
+
+    def __init__(self, ids: Ids, matrix: Halves, in_memory: bool = True) -> None:
+        self.ids = ids  # (n,) ascending
+        self.matrix = matrix
+        self._in_memory = in_memory  # else they are read from where they are by each search
+        self._making = threading.Lock()
+
+    def search(self, queries: Vectors, k: int, kept: Mask | None = None) -> Found:
+        """Find the k nearest of every query row among the rows `kept` (n,); None: among all."""
+        if len(queries) > _QUERIES:  # so that many queries need no more memory than some
+            blocks = range(0, len(queries), _QUERIES)
+            return stacked([self.search(queries[at : at + _QUERIES], k, kept) for at in blocks])
+        if kept is not None and kept.sum() <= min(ROWS, len(kept) // 8):
+            places = np.flatnonzero(kept)
+            return Scan(self.ids[places], self.matrix[places]).search(queries, k)
+        found = nothing(len(queries), k)
+        for start, near in self._near(queries, k + _SPARE, kept):
+            for row, (query, found_here) in enumerate(zip(queries, near, strict=True)):
+                rows = start + found_here
+                fill(found, row, self.ids[rows], cosines(self.matrix[rows], query), k)
+        return found
+
+    def rows(self, ids: Ids) -> tuple[Ids, Vectors]:
+        """Give those of some ids, ascending, that are in here, with their vectors (n, dim)."""
+        places = places_of(self.ids, ids)
+        return self.ids[places], self.matrix[places].astype(np.float32)
+
+    def _near(
+        self, queries: Vectors, depth: int, kept: Mask | None
+    ) -> Iterator[tuple[int, list[Places]]]:
+        """Give block by block where it starts, and the rows in it that may be among the best."""
+        size = len(self.ids) if self._is_small or self._in_memory else ROWS
+        read = len(queries) <= _FEW_QUERIES and not self._is_small
+        for start in range(0, len(self.ids), size if read else ROWS):
+            block = slice(start, start + (size if read else ROWS))
+            here = None if kept is None else kept[block]
+            if read:
+                codes = self._codes if self._in_memory else _coded(self.matrix[block])
+                yield start, _read(codes, queries, depth, here)
+            else:
+                rows = self._floats if self._is_small else self.matrix[block].astype(np.float32)
+                yield start, _multiply(rows, queries, depth, here)
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.ids) <= _FEW_ROWS
+
+    @cached_property
+    def _floats(self) -> Vectors:
+        return self.matrix.astype(np.float32)
+
+    @property
+    def _codes(self) -> "faiss.IndexScalarQuantizer":
+        """Give the rows as FAISS reads them: a copy in memory, made by the first search."""
+        with self._making:
+            return self._made
+
+    @cached_property
+    def _made(self) -> "faiss.IndexScalarQuantizer":
+        return _coded(self.matrix)
+
+
+def _multiply(rows: Vectors, queries: Vectors, depth: int, kept: Mask | None) -> list[Places]:
+    scores = queries @ rows.T  # (q, rows)
+    if kept is not None:
+        scores[:, ~kept] = -np.inf
+    return [_reaching(row, depth) for row in scores]
+
+
+def _read(
+    codes: "faiss.IndexScalarQuantizer", queries: Vectors, depth: int, kept: Mask | None
+) -> list[Places]:
+    import faiss
+
+    settings = None
+    if kept is not None:
+        bits = np.packbits(kept, bitorder="little")
+        settings = cast(Any, faiss.SearchParameters)(sel=cast(Any, faiss).IDSelectorBitmap(bits))
+    depth = min(depth, codes.ntotal)
+    _, places = cast(Any, codes).search(np.ascontiguousarray(queries), depth, params=settings)
+    return [row[row != NO_ID] for row in places]
+
+
+def _coded(matrix: Halves) -> "faiss.IndexScalarQuantizer":
+    import faiss
+
+    halves = faiss.ScalarQuantizer.QT_fp16
+    codes = faiss.IndexScalarQuantizer(matrix.shape[1], halves, faiss.METRIC_INNER_PRODUCT)
+    for start in range(0, len(matrix), ROWS):
+        block = np.ascontiguousarray(matrix[start : start + ROWS])
+        cast(Any, codes).add_sa_codes(block.view(np.uint8))
+    return codes
+
+
+def cosines(rows: Halves | Vectors, query: Vectors) -> Vectors:
+    """Give the cosines (n,) of rows to one query (dim,): of each pair alone, to the last bit.
+
+    A product of matrices may differ in the last digits with the rows around a row. Rows of
+    float16 are longer than 1 by up to 1e-4; a cosine is 1 at most.
+    """
+    found = np.einsum("nd,d->n", rows.astype(np.float32), query)
+    return cast(Vectors, np.clip(found, -1, 1))
+
+
+def places_of(ids: Ids, wanted: Ids) -> Places:
+    """Give the rows of those wanted ids that are among `ids`, which ascend."""
+    if not len(ids) or not len(wanted):
+        return np.empty(0, np.intp)
+    places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    found: Places = places[ids[places] == wanted]
+    return found
+
+
+def nothing(queries: int, k: int) -> Found:
+    """Give the answer that holds no hit."""
+    return np.full((queries, k), NO_ID, np.int64), np.full((queries, k), -np.inf, np.float32)
+
+
+def fill(found: Found, row: int, ids: Ids, scores: Vectors, k: int) -> None:
+    """Merge these into one row of an answer; the k best stay, ties by ascending id."""
+    held = found[0][row] != NO_ID
+    ids = np.concatenate([found[0][row][held], ids])
+    scores = np.concatenate([found[1][row][held], scores])
+    best = _best(scores, k, ids)
+    found[0][row, : len(best)], found[1][row, : len(best)] = ids[best], scores[best]
+
+
+def merge(one: Found, other: Found, k: int) -> Found:
+    """Merge two results of the same queries into the k best of both; ties by ascending id."""
+    ids = np.concatenate([one[0], other[0]], axis=1)  # (q, a + b)
+    scores = np.concatenate([one[1], other[1]], axis=1)
+    if not len(ids):
+        return ids[:, :k], scores[:, :k]
+    order = np.stack([_best(row, k, tie) for row, tie in zip(scores, ids, strict=True)])
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def stacked(parts: list[Found]) -> Found:
+    """Put the answers to blocks of queries together."""
+    return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+
+
+def check_width(queries: Vectors, dim: int) -> None:
+    """Refuse queries of another width; FAISS would answer with an empty AssertionError."""
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise BadInput(f"queries have shape {queries.shape}, the index needs (n, {dim})")
+    if not np.isfinite(queries).all():
+        raise BadInput("queries hold a value that is not a finite number")
+
+
+def _reaching(scores: Vectors, k: int) -> Places:
+    """Give the places of the k highest scores, in any order, and of all that equal the lowest."""
+    if len(scores) <= k:
+        return np.flatnonzero(scores > -np.inf)
+    border = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero((scores >= border) & (scores > -np.inf))
+
+
+def _best(scores: Vectors, k: int, ids: Ids) -> Places:
+    """Give the places of the k highest scores, best first; ties by ascending id."""
+    places = _reaching(scores, k) if len(scores) > 4 * k else np.arange(len(scores))
+    if len(places) < k:  # what is no hit fills up the rest
+        places = np.arange(len(scores))
+    order = np.lexsort((ids[places], -scores[places]))
+    return places[order[:k]]

@@ -1,0 +1,235 @@
+"""One kind of a library as of one moment: its newest snapshot, and what has changed since.
+
+A view never changes. A reader takes a new one where the catalog or the snapshot has moved on, and
+searches that are under way go on with theirs.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from searchx import vectors
+from searchx.catalog import Catalog, Version
+from searchx.filters import Filter
+from searchx.records import Ids, Kind, Space, Vectors
+from searchx.vectors import Found, Plan, Scan, Selection
+
+SNAPSHOTS: Final = "snapshots"
+_TRIES: Final = 10
+_FILTERS_KEPT: Final = 8
+Touched: TypeAlias = tuple[int, ...]  # what `Catalog.touched` gave before the filter was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a filter lets through, in a snapshot and in the tail."""
+
+    ids: Ids | None  # ascending, of both; None: everything
+    snapshot: Selection | None
+    tail: vectors.Mask | None
+
+    def count(self, view: "View") -> int:
+        """Count what may be found."""
+        return view.count if self.ids is None else len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One kind of a library as of one version of its catalog."""
+
+    kind: Kind
+    version: Version
+    newest: Path | None  # the newest snapshot on disk when this was read, usable or not
+    snapshot: vectors.Snapshot | None
+    excluded: Ids  # ids in the snapshot that were removed since, each once
+    tail: Scan
+    _choices: "_Choices" = field(default_factory=lambda: _Choices())
+
+    @property
+    def count(self) -> int:
+        """Count the items that a search goes through."""
+        held = len(self.snapshot.ids) - len(self.excluded) if self.snapshot else 0
+        return held + len(self.tail.ids)
+
+    @property
+    def ids(self) -> Ids:
+        """Give the ids of all of them, ascending."""
+        held = self.snapshot.ids if self.snapshot else np.empty(0, np.int64)
+        return np.sort(np.concatenate([np.setdiff1d(held, self.excluded), self.tail.ids]))
+
+    def search(self, queries: Vectors, k: int, choice: Choice, side: Kind) -> Found:
+        """Find the k nearest of every query row, in the snapshot and in the tail.
+
+        `side` is what the queries were made of.
+        """
+        found = self.tail.search(queries, k, choice.tail)
+        if self.snapshot is None:
+            return found
+        held = self.snapshot.search(queries, k, choice.snapshot, side)
+        return vectors.merge(held, found, k)
+
+    def plan(self, query: Vectors, k: int, choice: Choice, side: Kind) -> Plan | None:
+        """Tell how the snapshot would be searched for one query; None without a snapshot."""
+        return (
+            None if self.snapshot is None else self.snapshot.plan(query, k, choice.snapshot, side)
+        )
+
+    def choose(self, catalog: Catalog, where: Filter | None) -> Choice:
+        """Ask the catalog what passes a filter; the answer is kept for the next searches."""
+        touched = () if where is None else catalog.touched()
+        kept = self._choices.get(where, touched)
+        if kept is None:
+            passing = None if where is None else catalog.matching(self.kind, where)
+            kept = self._choices.keep(where, touched, self._choice(passing))
+        return kept
+
+    def choose_ids(self, ids: Ids) -> Choice:
+        """Choose items by their ids, ascending."""
+        return self._choice(ids)
+
+    def rows(self, ids: Ids) -> tuple[Ids, Vectors]:
+        """Give the vectors (n, dim) of those of these ids, ascending, that are in here."""
+        found = [self.tail.rows(ids)]
+        if self.snapshot is not None:  # what was removed may have come back, into the tail
+            found.append(self.snapshot.scan.rows(np.setdiff1d(ids, self.excluded)))
+        held = np.concatenate([one[0] for one in found])
+        rows = np.concatenate([one[1] for one in found])
+        order = np.argsort(held, kind="stable")
+        return held[order], rows[order]
+
+    def sample(self, size: int) -> Vectors:
+        """Give vectors of some items, always the same ones of a view, (n, dim)."""
+        ids = self.ids
+        if len(ids) > size:
+            ids = np.sort(np.random.default_rng(0).choice(ids, size, replace=False))
+        return self.rows(ids)[1]
+
+    def _choice(self, passing: Ids | None) -> Choice:
+        held = self.snapshot
+        chosen = None if held is None else held.select(self.excluded, passing)
+        if passing is None:
+            return Choice(None, chosen, None)
+        tail = np.isin(self.tail.ids, passing)
+        return Choice(passing[np.isin(passing, self.ids)], chosen, tail)
+
+
+class _Choices:
+    """What the last filters let through; one view's own."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Filter | None, tuple[Touched, Choice]] = OrderedDict()
+        self._changing = threading.Lock()
+
+    def get(self, where: Filter | None, touched: Touched) -> Choice | None:
+        with self._changing:
+            known, choice = self._kept.get(where, (touched, None))
+            if choice is None or known != touched:
+                return None
+            self._kept.move_to_end(where)
+            return choice
+
+    def keep(self, where: Filter | None, touched: Touched, choice: Choice) -> Choice:
+        with self._changing:
+            self._kept[where] = (touched, choice)
+            while len(self._kept) > _FILTERS_KEPT:
+                self._kept.popitem(last=False)
+        return choice
+
+
+def read_view(catalog: Catalog, kind: Kind, before: View | None = None) -> View:
+    """Read a kind as it stands, again where the library was compacted or restored meanwhile.
+
+    Where the view `before` has the same snapshot, that is taken over: it may take a second to load.
+    """
+    for _ in range(_TRIES):
+        view = _try_view(catalog, kind, before)
+        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        if (newest, catalog.version().library) == (view.newest, view.version.library):
+            break
+    return view
+
+
+def is_current(view: View, catalog: Catalog) -> bool:
+    """Tell whether nothing has changed since a view was read; costs a look at both."""
+    newest = vectors.newest(catalog.directory / SNAPSHOTS, view.kind)
+    return (view.newest, view.version) == (newest, catalog.version())
+
+
+def held_ids(catalog: Catalog, kind: Kind) -> Ids:
+    """Give the ids that a search goes through: snapshot and tail, without what was removed."""
+    return read_view(catalog, kind).ids
+
+
+def is_of(place: Path, space: Space | None, version: Version) -> bool:
+    """Tell whether a snapshot was read from this catalog, in a state that it has gone through."""
+    try:
+        return fits(vectors.read_manifest(place).origin, space, version)
+    except vectors.UNREADABLE:
+        return False
+
+
+def load_snapshot(
+    place: Path | None, space: Space | None, version: Version
+) -> vectors.Snapshot | None:
+    """Load a snapshot where it fits; one that is broken or of another catalog is not used."""
+    if place is None:
+        return None
+    try:
+        snapshot = vectors.load(place)
+    except vectors.UNREADABLE:
+        return None  # all of it is in the catalog, and the next indexing builds it anew
+    return snapshot if fits(snapshot.manifest.origin, space, version) else None
+
+
+def fits(origin: vectors.Origin, space: Space | None, version: Version) -> bool:
+    """Tell whether a snapshot was read from this catalog, in a state that it has gone through."""
+    return (
+        space is not None
+        and (origin.library, origin.space) == (version.library, space.digest)
+        and origin.added <= version.added
+        and origin.removed <= version.removed
+    )
+
+
+def _try_view(catalog: Catalog, kind: Kind, before: View | None) -> View:
+    newest, snapshot = _newest(catalog, kind, before)
+    after = snapshot.manifest.origin.added if snapshot else 0
+    tail_ids, tail, version = catalog.read_vectors(kind, after)
+    if snapshot and not fits(snapshot.manifest.origin, catalog.space(), version):
+        snapshot = None  # the library was restored just now
+        tail_ids, tail, version = catalog.read_vectors(kind)
+    known = snapshot.manifest.origin.removed if snapshot else version.removed
+    gone = catalog.removed(known, version.removed)
+    held = snapshot.ids if snapshot else np.empty(0, np.int64)
+    order = np.argsort(tail_ids)
+    scan = Scan(tail_ids[order], tail[order])
+    return View(kind, version, newest, snapshot, np.intersect1d(gone, held), scan)
+
+
+def _newest(
+    catalog: Catalog, kind: Kind, before: View | None
+) -> tuple[Path | None, vectors.Snapshot | None]:
+    """Load the newest snapshot, again where another one took its place: all would be tail else."""
+    for _ in range(_TRIES):
+        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        # The version is read after the name: the snapshot of a fitting one is never ahead of it.
+        space, version = catalog.space(), catalog.version()
+        snapshot = _taken_over(newest, before) or load_snapshot(newest, space, version)
+        if snapshot or newest == vectors.newest(catalog.directory / SNAPSHOTS, kind):
+            break
+    return newest, snapshot
+
+
+def _taken_over(newest: Path | None, before: View | None) -> vectors.Snapshot | None:
+    """Give the snapshot of a view where it is the newest one still, by its manifest."""
+    held = None if before is None else before.snapshot
+    if newest is None or held is None or held.directory != newest:
+        return None
+    try:
+        return held if vectors.read_manifest(newest) == held.manifest else None
+    except vectors.UNREADABLE:
+        return None
