@@ -124,9 +124,12 @@ class Search:
         spread = max(float(usual.std()) if len(usual) else 0.0, _LEAST_SPREAD)
         lowered, banned = self._lowered(ids, rows)
         matches = {one.id: one for one in found}
-        shares, bm25, named = _sides(ids, matches)
+        # Nothing is raised by its words that is excluded by them.
+        heard = {one: match for one, match in matches.items() if one not in ids[banned]}
+        shares, bm25, named = _sides(ids, heard)
         chance = self._chance(vector, ids, rows, scores)
-        trust = 1.0 if chance is None else chance  # where nothing is near, words weigh more
+        # Where nothing is near, words weigh more.
+        trust = 1.0 if chance is None else min(chance / relevance.NOTHING, 1.0)
         keys = scores + spread * fused(-lowered, shares, bm25, named, trust)
         order = ordered(keys, ids)
         is_all = depth >= self.choice.count(self.view)
@@ -139,8 +142,8 @@ class Search:
             whys=_whys(
                 ids, near_ids[~np.isin(near_ids, self.question.without)], matches, lowered * spread
             ),
-            named=named & ~banned,
-            worded=(shares >= _ALL_WORDS) & ~banned,
+            named=named,
+            worded=shares >= _ALL_WORDS,
             alike=((),) * len(ids),
             chance=chance,
             is_all=is_all,

@@ -28,7 +28,7 @@ WAYS: Final = {
     "exact within": "each that passes the filter compared exactly",
     "index": "by the index, the best compared exactly",
     "index within": "by the index among those that pass the filter, the best compared exactly",
-    "filter": "by the filter alone, the newest first",
+    "filter": "by the filter alone, the last indexed first",
 }
 WIDTH_ELSEWHERE: Final = 200  # columns, where the output is no terminal: nothing is cut to fit
 

@@ -225,3 +225,20 @@ def test_a_library_without_pictures_is_grouped_and_searched(tmp_path: Path) -> N
         assert len(library.ask("red", to="text", group=True).hits) == 5
         assert len(library.ask("red", to="both", group=True).hits) == 5
         assert len(library.search(Query(like=2), to="text")) == 4
+
+
+def test_what_holds_an_excluded_word_is_not_raised_by_the_others(tmp_path: Path) -> None:
+    with closing(fresh(tmp_path)) as catalog, catalog.writing() as tx:
+        tx.add_items([NewItem("image", digest(one), vector(one)[0]) for one in range(40)])
+        for one in range(40):
+            name = {3: "tower", 4: "tower by the clock"}.get(one, f"{one}")
+            contents = [Content("image", digest(one))]
+            tx.set_file(ROOT, NewFile(f"{ROOT}/{name}.jpg", 1, 1, contents))
+    with Library.open(tmp_path, encoder=ENCODER) as library:
+        plain = {Path(hit.path).stem: hit for hit in library.search("red tower", 40)}
+        hits = library.search("red tower -clock", 40)
+    turned = {Path(hit.path).stem: hit for hit in hits}
+    assert plain["tower by the clock"].why.words == turned["tower"].why.words == ("tower",)
+    assert turned["tower"].why.lowered == plain["tower"].why.lowered == 0
+    assert turned["tower by the clock"].why.lowered > 0
+    assert Path(hits[-1].path).stem == "tower by the clock"

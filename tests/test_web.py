@@ -700,7 +700,7 @@ def test_the_page_draws_a_line_where_the_weak_begin(client: TestClient) -> None:
 
 def test_hits_that_were_not_compared_have_no_band(client: TestClient) -> None:
     page = client.get("/?q=width:640").text
-    assert "4 images, newest first" in page
+    assert "4 images, last indexed first" in page
     assert "data-band" not in page and "Weak matches" not in page
 
 
