@@ -35,6 +35,7 @@ _UNSPACED: Final = (  # scripts without spaces between words, and Korean, whose 
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _WORD: Final = re.compile(rf"(?:[^\W_]|[{_MARKED}])+")
+_SPOKEN_WORD: Final = re.compile(rf"(?:[^\W_]|[{_MARKED}\u0300-\u036f])+")  # with its accents
 _PLAIN_WORD: Final = re.compile("[a-z0-9]+")
 _PIECE: Final = re.compile(rf"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _IS_UNSPACED: Final = re.compile(rf"[{_UNSPACED}]")
@@ -106,7 +107,7 @@ def words_of_name(name: str) -> list[str]:
 
 def _spoken(spoken: str) -> Iterator[tuple[str, str]]:
     """Give the words in what stands between spaces: as they are stored, and as they were asked."""
-    for found in _WORD.findall(unicodedata.normalize("NFC", spoken)):
+    for found in _SPOKEN_WORD.findall(unicodedata.normalize("NFC", spoken)):
         for word in _WORD.findall(_folded(found)):
             for piece in _pieces(word):
                 if _IS_UNSPACED.match(piece) and len(piece) > 1:

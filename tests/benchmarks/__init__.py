@@ -1,1 +1,1 @@
-"""Benchmarks, run by hand, one at a time: ``python -m tests.benchmarks.bench_vectors``."""
+"""Benchmarks, run by hand, one at a time: ``python -m tests.benchmarks.bench_engine``."""
