@@ -124,8 +124,8 @@ class Search:
         spread = max(float(usual.std()) if len(usual) else 0.0, _LEAST_SPREAD)
         lowered, banned = self._lowered(ids, rows)
         matches = {one.id: one for one in found}
-        # Nothing is raised by its words that is excluded by them.
-        heard = {one: match for one, match in matches.items() if one not in ids[banned]}
+        silent = set(ids[banned].tolist())  # nothing is raised by its words that they exclude
+        heard = {one: match for one, match in matches.items() if one not in silent}
         shares, bm25, named = _sides(ids, heard)
         chance = self._chance(vector, ids, rows, scores)
         # Where nothing is near, words weigh more.

@@ -206,8 +206,7 @@ class Library:
         several positive parts; words, negative parts and filters of their own need `ask`.
         Raises BadInput.
         """
-        if to not in KINDS:
-            raise BadInput(f'kind "{to}" is not known; use image or text')
+        _check_kind(to)
         _check(k)
         view = self._view(to)
         rows = self._rows(queries)
@@ -224,8 +223,7 @@ class Library:
         seed: int | None = None,
     ) -> list[Item]:
         """Give k items at random among those that pass a filter; the same for the same seed."""
-        if to not in KINDS:
-            raise BadInput(f'kind "{to}" is not known; use image or text')
+        _check_kind(to)
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise BadInput(f"seed is {seed!r}; it must be a whole number from 0 on")
         _check(k)
@@ -447,6 +445,11 @@ def _plain(query: Query, place: int) -> Query:
 
 def _kinds(target: Target) -> tuple[Kind, ...]:
     return KINDS if target == "both" else (target,)
+
+
+def _check_kind(kind: Kind) -> None:
+    if kind not in KINDS:
+        raise BadInput(f'kind "{kind}" is not known; use image or text')
 
 
 def _target(target: Target) -> Target:

@@ -87,10 +87,6 @@ class View:
             kept = self._choices.keep(where, touched, self._choice(passing))
         return kept
 
-    def choose_ids(self, ids: Ids) -> Choice:
-        """Choose items by their ids, ascending."""
-        return self._choice(ids)
-
     def rows(self, ids: Ids) -> tuple[Ids, Vectors]:
         """Give the vectors (n, dim) of those of these ids, ascending, that are in here."""
         found = [self.tail.rows(ids)]
