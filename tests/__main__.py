@@ -6,6 +6,7 @@ Stops at the first that fails, with its exit code. What follows the command goes
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,12 @@ STEPS = (
 
 
 def main(arguments: list[str]) -> int:
+    # A place of its own: where earlier runs have left many, pytest warns of its own tidying up.
+    with tempfile.TemporaryDirectory(prefix="searchx-", ignore_cleanup_errors=True) as fresh:
+        return _run_all([f"--basetemp={fresh}/tests", *arguments])
+
+
+def _run_all(arguments: list[str]) -> int:
     for title, (tool, *options) in STEPS:
         given = arguments if tool == "pytest" else []
         print(f"== {title}: {' '.join((tool, *options, *given))}", flush=True)
