@@ -33,10 +33,12 @@ from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web import pictures
 from web.api import MAX_VALUES
-from web.app import SKIPPED_SHOWN, create_app
-from web.guard import COOKIE, MAX_UPLOAD, host_name, same, session_of
+from web.app import create_app
+from web.guard import COOKIE, host_name, same, session_of
+from web.pages.upkeep import SKIPPED_SHOWN
 from web.shapes import (
     MAX_TEXT,
+    MAX_UPLOAD,
     Answer,
     HitShape,
     ItemAnswer,

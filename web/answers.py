@@ -1,7 +1,7 @@
 """How an answer leaves the server: a page, JSON, or a problem in one line."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +20,8 @@ from searchx.errors import (
     UnreadableImage,
 )
 from searchx.reasons import matched
+from web.phrases import language_of, say
+from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
     as_words,
@@ -32,6 +34,7 @@ from web.wording import (
 )
 
 HERE = Path(__file__).resolve().parent
+LIMITS = {"bytes": MAX_UPLOAD, "text": MAX_TEXT}
 _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
     (UnreadableImage, 422),
     (BadInput, 400),
@@ -42,12 +45,15 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 )
 
 
-def page(name: str, status: int = 200, **context: object) -> HTMLResponse:
-    """Render a template; every value in it is escaped.
+def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
+    """Render a template in the language of who asks; every value in it is escaped.
 
-    File names may hold bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, and `limits`. File names
+    may hold bytes that are no text; they are shown as question marks.
     """
-    markup = _templates().get_template(name).render(context)
+    language = language_of(request)
+    given = {"language": language, "say": partial(say, language), "limits": LIMITS}
+    markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
 
 
@@ -69,7 +75,7 @@ def failure(request: HTTPConnection, status: int, line: str) -> Response:
     """
     path: str = request.scope["path"]  # request.url fails on some Host headers
     if wants_page(request) and not path.startswith("/api/"):
-        answer: Response = page("failure.html", status, title=reason(status), line=line)
+        answer: Response = page(request, "failure.html", status, title=reason(status), line=line)
     else:
         answer = problem(status, line)
     answer.headers["vary"] = "accept"
@@ -104,7 +110,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
-    for say in (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched):
-        environment.filters[say.__name__] = say
+    told = (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched)
+    for one in told:
+        environment.filters[one.__name__] = one
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")
     return environment

@@ -1,4 +1,4 @@
-"""The JSON routes: search, items, and whether the server is well."""
+"""The JSON routes: search and items."""
 
 import json
 import secrets
@@ -31,7 +31,6 @@ from web.shapes import (
     Sample,
     SampleAsked,
     SearchAsked,
-    State,
 )
 from web.wording import is_running_text
 
@@ -115,24 +114,6 @@ def item(id: ItemId, library: Served) -> Response:
         before, after = context_of(library, found)
         shape["context"] = ContextShape(before=before, after=after).model_dump()
     return document(shape)
-
-
-@router.get("/healthz", summary="Is the server alive?", response_model=State, tags=["state"])
-async def healthz() -> Response:
-    """Answer on the event loop: threads that are all at work do not keep it waiting."""
-    return document({"status": "ok"})
-
-
-@router.get(
-    "/readyz",
-    summary="Can the library be read?",
-    response_model=State,
-    responses={503: {"description": "The library cannot be used now"}},
-    tags=["state"],
-)
-def readyz(library: Served) -> Response:
-    library.check()
-    return document({"status": "ready"})
 
 
 def query_of(text: str, image: bytes | None = None, like: int | None = None) -> records.Query:

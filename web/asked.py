@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import urlencode
 
+from fastapi import Depends
 from fastapi import Query as InAddress
 
 from searchx.query import written
@@ -85,6 +86,9 @@ def asked(
 ) -> Asked:
     """Read what is asked from an address."""
     return Asked(q.strip(), to, like, picture or None, k, after or None, group, random)
+
+
+AskedHere = Annotated[Asked, Depends(asked)]
 
 
 def unfiltered(asked: Asked, typed: Query) -> Asked | None:

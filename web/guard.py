@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.answers import failure, wants_page
+from web.shapes import MAX_UPLOAD
 
-MAX_UPLOAD = 32 * 2**20  # bytes of one request
 COOKIE = "searchx_session"
 OPEN_PATHS = frozenset({"/login", "/healthz", "/readyz"})  # answered without a token
 TOO_LARGE = f"the upload is larger than {MAX_UPLOAD // 2**20} MiB; send a smaller picture"

@@ -10,6 +10,7 @@ from searchx.records import Band, Kind, Target
 from web.pictures import MAX_ID
 
 MAX_K = 200
+MAX_UPLOAD = 32 * 2**20  # bytes of one request
 MAX_TEXT = 2000  # characters of a query; encoders read far fewer
 MAX_CURSOR = 64  # characters
 

@@ -1,0 +1,125 @@
+"""The start page, and what a search gives."""
+
+import secrets
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+
+from searchx import records
+from searchx.errors import BadInput, NoLibrary, SearchxError
+from searchx.query import notice, parse
+from searchx.records import Hit, Kind, Target
+from searchx.search import Library
+from web import api
+from web.answers import page, status_of
+from web.api import Served
+from web.asked import Asked, AskedHere, unfiltered
+from web.pictures import Uploads
+from web.shapes import MAX_TEXT, How
+from web.wording import weak_from
+
+router = APIRouter(include_in_schema=False)
+
+
+def uploads_of(request: Request) -> Uploads:
+    uploads: Uploads = request.app.state.uploads
+    return uploads
+
+
+UploadsHere = Annotated[Uploads, Depends(uploads_of)]
+
+
+@router.get("/")
+def home(request: Request, library: Served, uploads: UploadsHere, asked: AskedHere) -> Response:
+    if asked.random is not None:
+        return _sample_page(request, library, asked, asked.random)
+    if not asked.anything:
+        skipped = len(library.skipped())
+        state = library.overview()
+        return page(request, "home.html", asked=asked, state=state, skipped=skipped)
+    return _results_page(request, library, uploads, asked)
+
+
+@router.post("/")
+def ask_with_picture(
+    request: Request,
+    uploads: UploadsHere,
+    image: Annotated[UploadFile | None, File()] = None,
+    q: Annotated[str, Form(max_length=MAX_TEXT)] = "",
+    to: Annotated[Target, Form()] = "image",
+) -> Response:
+    """Take a picture and lead to the address of its results, which can be reloaded."""
+    words = Asked(q.strip(), to)
+    try:
+        content = api.content_of(image)
+        if content is None:
+            return RedirectResponse(words.address, 303)
+        name = uploads.add(content)
+    except SearchxError as error:
+        return _failed_search(request, words, error)
+    return RedirectResponse(replace(words, picture=name).address, 303)
+
+
+@router.get("/pictures/{name}")
+def query_picture(name: str, uploads: UploadsHere) -> Response:
+    return Response(uploads.get(name).preview, media_type="image/webp")
+
+
+def _results_page(request: Request, library: Library, uploads: Uploads, asked: Asked) -> Response:
+    try:
+        typed = parse(asked.q, files=False)
+    except BadInput as error:
+        return _failed_search(request, asked, error)
+    try:
+        answer = _answer(library, uploads, asked)
+    except NoLibrary:
+        answer = records.Answer(())  # the page says that nothing is indexed yet
+    except (SearchxError, HTTPException) as error:
+        plain = replace(asked, like=None, picture=None)  # it may be these
+        return _failed_search(request, plain, error)
+    return page(
+        request,
+        "results.html",
+        asked=asked,
+        typed=typed,
+        target=typed.to or asked.to,
+        answer=answer,
+        weak_from=weak_from(answer, asked.after is None),
+        wider=unfiltered(asked, typed),
+        state=None if answer.hits else library.overview(),
+    )
+
+
+def _answer(library: Library, uploads: Uploads, asked: Asked) -> records.Answer:
+    image = uploads.get(asked.picture).content if asked.picture is not None else None
+    query = api.query_of(asked.q, image, asked.like)
+    how = How(k=asked.k, after=asked.after, group=asked.group)
+    return replace(api.find(library, query, how, asked.to), notice=notice(asked.q))
+
+
+def _sample_page(request: Request, library: Library, asked: Asked, seed: str) -> Response:
+    """Show items at random; the address names the seed, so that it can be reloaded."""
+    if not seed:
+        return RedirectResponse(asked.at_random(str(secrets.randbelow(api.SEEDS))).address, 303)
+    kind: Kind = "text" if asked.to == "text" else "image"
+    try:
+        where = parse(asked.q, files=False).where
+        items = library.sample(asked.k, kind, where=where, seed=int(seed))
+    except NoLibrary:
+        items = []
+    except SearchxError as error:
+        return _failed_search(request, asked, error)
+    hits = [Hit(item, 0.0) for item in items]
+    state = None if hits else library.overview()
+    return page(request, "random.html", asked=asked, kind=kind, hits=hits, state=state)
+
+
+def _failed_search(request: Request, asked: Asked, error: SearchxError | HTTPException) -> Response:
+    """Show what went wrong above the box, so that the question can be changed."""
+    if isinstance(error, SearchxError):
+        status, line = status_of(error), str(error)
+    else:
+        status, line = error.status_code, error.detail
+    return page(request, "failed_search.html", status, asked=asked, line=line)
