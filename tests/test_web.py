@@ -34,8 +34,9 @@ from tests.colour import ColourEncoder, paint
 from web import pictures
 from web.api import MAX_VALUES
 from web.app import create_app
-from web.guard import COOKIE, host_name, same, session_of
+from web.guard import host_name
 from web.pages.upkeep import SKIPPED_SHOWN
+from web.sessions import COOKIE, same, session_of
 from web.shapes import (
     MAX_TEXT,
     MAX_UPLOAD,
@@ -1094,7 +1095,7 @@ def test_only_known_host_names_are_answered(library: Library, host: str, status:
     if status == 400:
         line = answer.json()["detail"]
         assert "host name" in line
-        assert re.findall(r"--[a-z-]+", line) == ["--token"]  # what serve has for it
+        assert re.findall(r"--[a-z-]+", line) == ["--allow-host"]  # what serve has for it
 
 
 def test_host_names_are_read_without_port() -> None:

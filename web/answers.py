@@ -21,6 +21,7 @@ from searchx.errors import (
 )
 from searchx.reasons import matched
 from web.phrases import language_of, say
+from web.sessions import COOKIE
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
@@ -48,11 +49,17 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
     """Render a template in the language of who asks; every value in it is escaped.
 
-    Templates have `say` for the phrases of the interface, `language`, and `limits`. File names
-    may hold bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, `limits`, and whether who
+    asks `has_session`. File names may hold bytes that are no text; they are shown as question
+    marks.
     """
     language = language_of(request)
-    given = {"language": language, "say": partial(say, language), "limits": LIMITS}
+    given = {
+        "language": language,
+        "say": partial(say, language),
+        "limits": LIMITS,
+        "has_session": COOKIE in request.cookies,
+    }
     markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
 
