@@ -5,6 +5,7 @@ the answer. Once a second each connection is looked at here, and ended where it 
 """
 
 import asyncio
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from web.answers import problem
+from web.answers import problem, reason
 from web.shapes import MAX_UPLOAD
 
 
@@ -34,6 +35,8 @@ class Limits:
 
 DEFAULT: Final = Limits()
 _BUSY: Final = "the server has as many connections as it can answer; try again in a moment"
+_LARGE: Final = "the headers of the request are too large; send fewer or shorter ones"
+_END: Final = re.compile(rb"\n\r?\n")  # of the headers
 _LATE: Final = "the request took too long to arrive; send it again"
 
 
@@ -82,6 +85,10 @@ class Bounded(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
+        if self._has_large_head(data):
+            self.transport.write(_told(431, _LARGE))
+            self.transport.close()
+            return
         super().data_received(data)
         if self._received > self.limits.body_bytes:
             self.transport.abort()
@@ -93,6 +100,13 @@ class Bounded(H11Protocol):
     def resume_writing(self) -> None:
         self._unread = None
         super().resume_writing()
+
+    def _has_large_head(self, data: bytes) -> bool:
+        """Tell whether headers are too large that came all at once; h11 refuses those that drip."""
+        if self.conn.their_state is not h11.IDLE or len(data) < self.limits.head_bytes:
+            return False
+        ending = _END.search(self.conn.trailing_data[0] + data)
+        return ending is None or ending.start() > self.limits.head_bytes
 
     def _look(self) -> None:
         """End the connection where it is late."""
@@ -136,7 +150,7 @@ class Bounded(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if is_sending:
-            self.transport.write(_too_late())
+            self.transport.write(_told(408, _LATE))
         self.transport.close()
 
 
@@ -147,10 +161,11 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(scope, receive, send)
 
 
-def _too_late() -> bytes:
-    body = bytes(problem(408, _LATE).body)
+def _told(status: int, line: str) -> bytes:
+    """Write a whole answer to what is no request yet."""
+    body = bytes(problem(status, line).body)
     head = (
-        "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
+        f"HTTP/1.1 {status} {reason(status)}\r\nconnection: close\r\n"
         f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body
