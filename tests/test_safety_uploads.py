@@ -1,5 +1,6 @@
 """What is sent to the server: hostile pictures, forms and texts cost themselves only."""
 
+import base64
 import io
 import os
 import socket
@@ -9,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -95,6 +97,30 @@ def test_what_the_encoder_gets_is_what_it_would_have_made_itself(library: Librar
     query = decoding.taken_in(library, Query("red", image=packed.getvalue()))
     assert query.text == "red" and isinstance(query.image, bytes)
     assert open_image(query.image).size == (16, 16)
+
+
+def test_one_query_has_few_pictures(client: TestClient) -> None:
+    image = base64.b64encode(picture()).decode()
+    for count, status in ((decoding.MAX_PICTURES, 200), (decoding.MAX_PICTURES + 1, 400)):
+        document = {"parts": [{"image": image}] * count}
+        assert client.post("/api/search", json=document).status_code == status
+
+
+def test_pictures_that_were_sent_leave_a_decoder_to_the_library(client: TestClient) -> None:
+    for _ in range(decoding.DECODERS - 1):
+        decoding._SENT.acquire()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(decoding.fitted, picture(), SMALL)
+            assert decoding.small(picture(), 16)[:4] == b"RIFF"
+            assert not waiting.done()
+            for _ in range(decoding.DECODERS - 1):
+                decoding._SENT.release()
+            assert waiting.result(60)
+    finally:
+        with suppress(ValueError):
+            while True:
+                decoding._SENT.release()
 
 
 def test_a_path_is_never_opened(library: Library, tmp_path: Path) -> None:
@@ -210,11 +236,9 @@ def test_too_many_pictures_at_once_are_told_to_come_again(client: TestClient) ->
                 decoding.DECODING.release()
             assert all(one.result(60) for one in waiting)
     finally:
-        while True:
-            try:
+        with suppress(ValueError):
+            while True:
                 decoding.DECODING.release()
-            except ValueError:
-                break
 
 
 def test_nothing_that_was_sent_is_left_on_the_disk(
