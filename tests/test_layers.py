@@ -104,7 +104,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.prompts": set[str](),
     "searchx.duplicates": RECORDS | {"searchx.encoder"},
     "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
-    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
+    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
