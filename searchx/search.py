@@ -428,9 +428,11 @@ def kind_of(where: Filter | None) -> Target | None:
         case Not(Is("kind", value)):
             return next((kind for kind in KINDS if kind != value.lower()), None)
         case All(of):
-            return next((kind for one in of if (kind := kind_of(one))), None)
-        case Either(of) if of and all(isinstance(one, Is) and one.field == "kind" for one in of):
-            return "both"
+            said = {kind_of(one) for one in of} - {None}
+            return next((kind for kind in KINDS if kind in said), "both" if said else None)
+        case Either(of) if of:
+            said = {kind_of(one) for one in of}
+            return None if None in said else said.pop() if len(said) == 1 else "both"
     return None
 
 

@@ -113,6 +113,29 @@ def test_a_filter_alone_lists_what_was_indexed_last(many: Library) -> None:
     assert (answer.hits, answer.has_match) == ((), False)
 
 
+@pytest.mark.parametrize(
+    ("where", "kinds"),
+    [
+        ("kind:image", {"image"}),
+        ("kind:text|text", {"text"}),
+        ("-kind:image", {"text"}),
+        ("(kind:text id:1-) OR (kind:text id:2-)", {"text"}),
+        ("kind:text OR -kind:text", {"image", "text"}),
+        ("kind:image|text kind:text", {"text"}),
+        ("kind:text OR id:1-", {"image"}),  # says nothing of what to find: pictures, as always
+    ],
+)
+def test_a_filter_says_what_to_find_where_it_leaves_one_kind(
+    catalog: Catalog, library: Library, where: str, kinds: set[str]
+) -> None:
+    add(catalog, range(3))
+    add(catalog, range(3), "text")
+    found = library.ask(Query("red"), 10, where=where)
+    assert {hit.item.kind for hit in found.hits} == kinds
+    assert {one.kind for one in found.explained} == kinds  # and nothing else is gone through
+    assert {one.kind for one in library.sample(10, where=where)} <= kinds
+
+
 def test_filtering_a_list_leaves_its_order(many: Library) -> None:
     where = Between("id", low=21, high=60)
     among = many.search(Query("red", where=where), 1_000)
