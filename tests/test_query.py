@@ -56,6 +56,8 @@ def year(first: int, last: int | None = None) -> Between:
         "black-and-white t-shirt",
         "3-5 people",
         "a dog - a beach",
+        "a dog \u2013 a beach, Wien\u2013Linz, \u20135 \u2013 \u2013\u2013snow",
+        "call me Ishmael \u2014Melville",
         "- -- --- --snow -5 -3.5 -> -_- +1 +49 c++ ->x",
         "note: buy milk",
         "near: the river, title: unknown",
@@ -100,6 +102,11 @@ def test_blanks_quotes_and_unseen_signs_are_put_in_order(text: str, words: str) 
     [
         ("-snow", (Part("snow", weight=-1),)),
         ("\u2212snow \uff0drain", (Part("snow", weight=-1), Part("rain", weight=-1))),
+        ("\u2013snow \u2012rain", (Part("snow", weight=-1), Part("rain", weight=-1))),
+        (
+            '\u2013"deep snow"^0.3 \u2013like:7',
+            (Part("deep snow", weight=-0.3), Part(like=7, weight=-1)),
+        ),
         ("-black-and-white", (Part("black-and-white", weight=-1),)),
         ("-snow, -rain.", (Part("snow", weight=-1), Part("rain", weight=-1))),
         ('-"deep snow"^0.3', (Part("deep snow", weight=-0.3),)),
@@ -142,6 +149,7 @@ def test_a_home_folder_is_found_unless_it_is_quoted() -> None:
         ("\uff46older\uff1a旅行\uff12", Is("folder", "旅行\uff12")),
         ("camera:canon|nikon", Either((Is("camera", "canon"), Is("camera", "nikon")))),
         ('camera:"canon r5"|nikon|', Either((Is("camera", "canon r5"), Is("camera", "nikon")))),
+        ("\u2013folder:a \u2012(ext:b)", All((Not(Is("folder", "a")), Not(Is("ext", "b"))))),
         ("-folder:a|b", Not(Either((Is("folder", "a"), Is("folder", "b"))))),
         ("+folder:a", Is("folder", "a")),
         ("folder:a folder:b", All((Is("folder", "a"), Is("folder", "b")))),
