@@ -24,6 +24,7 @@ from searchx.filters import (
     Not,
     Within,
 )
+from searchx.pictures.images import _FORMATS, _NAMES
 from searchx.query import (
     MAX_PARTS,
     WEIGHTS,
@@ -676,6 +677,12 @@ def test_the_page_has_every_filter_with_an_example_that_works() -> None:
         assert {f"{key}:" for key in used if key in KEYS} == set(code(row[0]))
         for one in code(row[1]):
             assert parse_filter(one)
+
+
+def test_the_page_has_every_format_that_a_picture_can_have() -> None:
+    row = next(row for row in rows("Filter") if code(row[0]) == ["format:"])
+    names = {_NAMES.get(name, name) for name in _FORMATS} | {"JPEG XL", "RAW"}
+    assert sorted(code(row[2])) == sorted(name.lower() for name in names)
 
 
 def test_what_the_page_says_of_a_query_holds() -> None:
