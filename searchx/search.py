@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -38,10 +38,12 @@ from searchx.records import (
     Space,
     Target,
     Vectors,
+    Why,
 )
 from searchx.refreshing import KINDS
 from searchx.vectors import Found
 from searchx.views import View, is_current, read_view
+from searchx.words import called
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -177,7 +179,14 @@ class Library:
             question = question_of(asked, lambda: self.encoder, self._catalog)
         found, items = self._page(question, asked.where, target, k, order, cursor, spent)
         hits = tuple(
-            Hit(items[one.id], one.score, one.relevance, one.band, one.why, one.alike)
+            Hit(
+                _as_called(items[one.id], one.why, question.words),
+                one.score,
+                one.relevance,
+                one.band,
+                one.why,
+                one.alike,
+            )
             for one in found.places
             if one.id in items
         )
@@ -388,6 +397,16 @@ def open_library(
 ) -> Library:
     """Open the library in `directory`: ``searchx.open("photos.library")``."""
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
+
+
+def _as_called(item: Item, why: Why, words: str) -> Item:
+    """Put that place first whose name holds the words that were asked for, where one does."""
+    if "name" not in why.fields or len(item.locations) == 1:
+        return item
+    names = [(PurePath(one.path).name, one.fragment) for one in item.locations]
+    first = item.locations[called(words, names)]
+    others = (one for one in item.locations if one is not first)
+    return replace(item, locations=(first, *others))
 
 
 def _asked(query: str | Query, where: str | Filter | None) -> Query:

@@ -145,6 +145,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.refreshing",
         "searchx.vectors",
         "searchx.views",
+        "searchx.words",
     },
     "searchx.upkeep": RECORDS
     | SQL

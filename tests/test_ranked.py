@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +266,33 @@ def test_what_holds_an_excluded_word_is_not_raised_by_the_others(tmp_path: Path)
     assert turned["tower"].why.lowered == plain["tower"].why.lowered == 0
     assert turned["tower by the clock"].why.lowered > 0
     assert Path(hits[-1].path).stem == "tower by the clock"
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("tower", "red tower.jpg"),
+        ("a tower and a clock", "tower clock.jpg"),
+        ("2.jpg", "2.jpg"),
+        ("tower 2.jpg", "2.jpg"),  # a whole name is more than a word of another one
+        ("the bridge", "shard.tar"),
+        ("blue", "1.jpg"),  # calls none of them
+        ("-clock tower", "red tower.jpg"),
+    ],
+)
+def test_a_hit_shows_the_place_that_was_asked_for(tmp_path: Path, asked: str, first: str) -> None:
+    places = ("1.jpg", "2.jpg", "red tower.jpg", "tower clock.jpg")
+    content = Content("image", digest(1))
+    with closing(fresh(tmp_path)) as catalog, catalog.writing() as tx:
+        tx.add_items([NewItem("image", digest(1), vector(1)[0])])
+        for name in places:
+            tx.set_file(ROOT, NewFile(f"{ROOT}/{name}", 1, 1, [content]))
+        samples = [replace(content, fragment=f"sample {key}") for key in ("lake", "bridge")]
+        tx.set_file(ROOT, NewFile(f"{ROOT}/shard.tar", 1, 1, samples))
+    with Library.open(tmp_path, encoder=ENCODER) as library:
+        (hit,) = library.search(asked)
+        item = library.item(hit.id)
+    assert Path(hit.path).name == first
+    assert hit.item.locations[0].fragment == ("sample bridge" if "bridge" in asked else "")
+    rest = [one for one in item.locations if one != hit.item.locations[0]]
+    assert list(hit.item.locations[1:]) == rest  # the others stay in their order
