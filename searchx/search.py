@@ -132,7 +132,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the catalog and the snapshots."""
+        """Let go of the catalog and the snapshots; what is asked afterwards raises LibraryError."""
         self._views.clear()
         self._catalog.close()
 
