@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from searchx.encoder import Encoder, load_encoder
     from searchx.errors import SearchxError
     from searchx.query import parse, parse_filter
-    from searchx.records import Answer, Explained, Hit, Item, Location, Part, Query, Report
+    from searchx.records import (
+        Answer,
+        Explained,
+        Facet,
+        Facets,
+        Hit,
+        Item,
+        Location,
+        Part,
+        Query,
+        Report,
+    )
     from searchx.search import Library, open_library
 
     open = open_library
@@ -20,6 +31,8 @@ _PLACES = {
     "Answer": "searchx.records:Answer",
     "Encoder": "searchx.encoder:Encoder",
     "Explained": "searchx.records:Explained",
+    "Facet": "searchx.records:Facet",
+    "Facets": "searchx.records:Facets",
     "Hit": "searchx.records:Hit",
     "Item": "searchx.records:Item",
     "Library": "searchx.search:Library",
@@ -39,6 +52,8 @@ __all__ = [
     "Answer",
     "Encoder",
     "Explained",
+    "Facet",
+    "Facets",
     "Hit",
     "Item",
     "Library",

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
+from searchx.facets import Columns, read_columns
 from searchx.fetching import context, fetch, joined
 from searchx.filtering import matching
 from searchx.filters import Filter
@@ -305,6 +306,11 @@ class Catalog:
         """
         with self._reading() as connection:
             return matching(connection, kind, where)
+
+    def columns(self) -> Columns:
+        """Read all values that items can be filtered by; counting in them asks nothing more."""
+        with self._reading() as connection:
+            return read_columns(connection)
 
     def words(
         self, kind: Kind, text: str, limit: int, where: Filter | Ids | None = None

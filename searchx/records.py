@@ -212,6 +212,44 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Facet:
+    """A value that items can be filtered by, and how many of those that are counted have it."""
+
+    value: str
+    count: int
+    where: str  # the filter that finds them, in the query language
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        return {"value": self.value, "count": self.count, "where": self.where}
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The most frequent values of what items can be filtered by, the most frequent first."""
+
+    items: int = 0  # that were counted
+    kind: tuple[Facet, ...] = ()
+    year: tuple[Facet, ...] = ()  # in which a picture was taken
+    folder: tuple[Facet, ...] = ()  # with all below it; those below a source, without its own
+    source: tuple[Facet, ...] = ()
+    ext: tuple[Facet, ...] = ()  # of file names
+    format: tuple[Facet, ...] = ()
+    camera: tuple[Facet, ...] = ()
+    lens: tuple[Facet, ...] = ()
+    orientation: tuple[Facet, ...] = ()
+    keyword: tuple[Facet, ...] = ()
+    rating: tuple[Facet, ...] = ()
+    has: tuple[Facet, ...] = ()  # what is known at all
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        names = [name for name in self.__dataclass_fields__ if name != "items"]
+        found = {name: [one.as_dict() for one in getattr(self, name)] for name in names}
+        return {"items": self.items, "facets": found}
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A file that was not indexed, with the reason in words that a person can act on."""
 

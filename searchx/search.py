@@ -22,6 +22,7 @@ from searchx.cursors import Cursor, digest_of
 from searchx.database import FORMAT
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
+from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
 from searchx.paging import Page, page
 from searchx.query import notice, parse, parse_filter, query_as_json
@@ -30,7 +31,9 @@ from searchx.ranked import Order, Search
 from searchx.records import (
     Answer,
     Explained,
+    Facets,
     Hit,
+    Ids,
     Item,
     Kind,
     Query,
@@ -42,7 +45,7 @@ from searchx.records import (
 )
 from searchx.refreshing import KINDS
 from searchx.vectors import Found
-from searchx.views import View, is_current, read_view
+from searchx.views import Touched, View, is_current, read_view
 from searchx.words import called
 
 MAX_K: Final = 10_000
@@ -106,6 +109,8 @@ class Library:
         self._views: dict[Kind, View] = {}
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
+        self._values: tuple[Touched, Columns] | None = None
+        self._counting = threading.Lock()
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
 
@@ -246,6 +251,17 @@ class Library:
         items = self._catalog.items(chosen)
         return [items[one] for one in chosen if one in items]
 
+    def facets(self, where: str | Filter | None = None, k: int = 50) -> Facets:
+        """Count the items that pass a filter by kind, year, folder, camera and so on.
+
+        Each facet has its k most frequent values, with the filter that finds what was counted.
+        Raises BadInput.
+        """
+        _check(k)
+        passes = _filter(where)
+        self._space()
+        return self._columns().count(self._passing(passes), k)
+
     def embed(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         vector = question_of(query, lambda: self.encoder, self._catalog).vector
@@ -346,6 +362,26 @@ class Library:
         if question.vector is not None:
             backdrop = self._backdrops.of(view, question.asked, lambda: self._view("image"))
         return Search(self._catalog, view, choice, question, backdrop, steps)
+
+    def _passing(self, where: Filter | None) -> Ids:
+        """Give the ascending ids of both kinds that pass a filter; None: of all."""
+        found: list[Ids] = []
+        for kind in KINDS:
+            view = self._view(kind)
+            ids = view.choose(self._catalog, where).ids
+            found.append(view.ids if ids is None else ids)
+        return np.sort(np.concatenate(found))
+
+    def _columns(self) -> Columns:
+        """Give what items can be filtered by; read anew where anything was written."""
+        touched = self._catalog.touched()
+        held = self._values
+        if held is None or held[0] != touched:
+            with self._counting:  # else all who ask meanwhile read it as well
+                held = self._values
+                if held is None or held[0] != touched:
+                    self._values = held = (touched, self._catalog.columns())
+        return held[1]
 
     def _rows(self, queries: Vectors | Sequence[str | Query]) -> Vectors:
         """Turn what `search_batch` takes into vectors (q, dim)."""

@@ -16,6 +16,7 @@ FILTERS = {"searchx.dates", "searchx.errors", "searchx.filters"}
 RECORDS = FILTERS | {"searchx.records"}
 SQL = {
     "searchx.database",
+    "searchx.facets",
     "searchx.fetching",
     "searchx.filtering",
     "searchx.inspection",
@@ -39,6 +40,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.ids": RECORDS,
     "searchx.words": set[str](),
     "searchx.filtering": RECORDS | {"searchx.ids"},
+    "searchx.facets": RECORDS | {"searchx.filtering", "searchx.ids", "searchx.query"},
     "searchx.lexical": RECORDS | {"searchx.ids", "searchx.words"},
     "searchx.database": RECORDS | {"searchx.durable", "searchx.lexical"},
     "searchx.fetching": RECORDS,
@@ -138,6 +140,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.cursors",
         "searchx.database",
         "searchx.encoder",
+        "searchx.facets",
         "searchx.paging",
         "searchx.query",
         "searchx.questions",
@@ -180,6 +183,7 @@ ONLY_IN = {  # libraries that live in one place
     "sqlalchemy": (
         "searchx.catalog",
         "searchx.database",
+        "searchx.facets",
         "searchx.fetching",
         "searchx.filtering",
         "searchx.inspection",

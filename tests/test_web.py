@@ -32,7 +32,7 @@ from searchx.refreshing import KINDS
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web import pictures
-from web.api import MAX_VALUES
+from web.api.search import MAX_VALUES
 from web.app import create_app
 from web.guard import COOKIE, host_name, same, session_of
 from web.pages.upkeep import SKIPPED_SHOWN
@@ -40,6 +40,7 @@ from web.shapes import (
     MAX_TEXT,
     MAX_UPLOAD,
     Answer,
+    FacetsAnswer,
     HitShape,
     ItemAnswer,
     ItemShape,
@@ -122,6 +123,16 @@ def test_the_documented_shapes_are_those_of_the_records(client: TestClient) -> N
 def test_the_documented_keys_are_those_of_the_records() -> None:
     assert [*LocationShape.model_fields] == [field.name for field in fields(Location)]
     assert [*MetadataShape.model_fields] == [field.name for field in fields(Metadata)]
+
+
+def test_facets_are_those_of_the_library(client: TestClient, library: Library) -> None:
+    answer = client.get("/api/facets", params={"where": "ext:png", "k": 2}).json()
+    FacetsAnswer.model_validate(answer)
+    assert answer["query"] == {"where": "ext:png", "k": 2}
+    assert answer["facets"] == library.facets("ext:png", 2).as_dict()["facets"]
+    assert answer["facets"]["kind"] == [{"value": "image", "count": 5, "where": "kind:image"}]
+    assert client.get("/api/facets?k=1001").status_code == 422
+    assert client.get("/api/facets?where=camra:x").status_code == 400
 
 
 def test_an_item_tells_all_that_is_known_of_it(told: TestClient, told_library: Library) -> None:
