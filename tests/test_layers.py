@@ -197,6 +197,7 @@ ONLY_IN = {  # libraries that live in one place
     "fastapi": ("web",),
     "starlette": ("web",),
     "uvicorn": ("web",),
+    "h11": ("web.limits",),
     "typer": ("searchx.cli",),
     "rich": ("searchx.cli", "searchx.terminal"),
     "pillow_heif": ("searchx.pictures",),
@@ -223,8 +224,9 @@ AT_ONCE = {  # where nothing can be done without them, and who is itself importe
     ),
     "open_clip": ("searchx.training",),
     "alembic": ("migrations",),
+    "uvicorn": ("web.limits",),
 }
-IMPORTED_LATE = set(AT_ONCE["torch"])
+IMPORTED_LATE = {*AT_ONCE["torch"], *AT_ONCE["uvicorn"]}
 
 
 @dataclass(frozen=True, slots=True)

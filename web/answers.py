@@ -21,6 +21,7 @@ from searchx.errors import (
 )
 from searchx.reasons import matched
 from web.phrases import NAMES, language_of, say
+from web.sessions import COOKIE
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
@@ -48,13 +49,13 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
     """Render a template in the language of who asks; every value in it is escaped.
 
-    Templates have `say` for the phrases of the interface, `language`, `limits`, and `path` and
-    `here`, where on this server the page is, without and with what it asks. File names may hold
-    bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, `limits`, whether who asks
+    `has_session`, and `path` and `here`, where on this server the page is, without and with what
+    it asks. File names may hold bytes that are no text; they are shown as question marks.
     """
     language = language_of(request)
     given: dict[str, object] = {"language": language, "say": partial(say, language)}
-    given |= {"languages": NAMES, "limits": LIMITS}
+    given |= {"languages": NAMES, "limits": LIMITS, "has_session": COOKIE in request.cookies}
     given |= {"path": request.scope["path"], "here": _here(request)}
     markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
