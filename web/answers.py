@@ -20,7 +20,7 @@ from searchx.errors import (
     UnreadableImage,
 )
 from searchx.reasons import matched
-from web.phrases import language_of, say
+from web.phrases import NAMES, language_of, say
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
@@ -48,11 +48,14 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
     """Render a template in the language of who asks; every value in it is escaped.
 
-    Templates have `say` for the phrases of the interface, `language`, and `limits`. File names
-    may hold bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, `limits`, and `path` and
+    `here`, where on this server the page is, without and with what it asks. File names may hold
+    bytes that are no text; they are shown as question marks.
     """
     language = language_of(request)
-    given = {"language": language, "say": partial(say, language), "limits": LIMITS}
+    given: dict[str, object] = {"language": language, "say": partial(say, language)}
+    given |= {"languages": NAMES, "limits": LIMITS}
+    given |= {"path": request.scope["path"], "here": _here(request)}
     markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
 
@@ -98,6 +101,12 @@ def reason(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Error"
+
+
+def _here(request: HTTPConnection) -> str:
+    asked: bytes = request.scope["query_string"]
+    path = quote(request.scope["path"], errors="replace")
+    return path + ("?" + asked.decode("latin-1") if asked else "")
 
 
 @cache

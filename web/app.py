@@ -14,10 +14,10 @@ from searchx.search import Library
 from web import api, pictures, state
 from web.answers import HERE, failure, status_of
 from web.guard import Guard, secured
-from web.pages import login, reference, results, upkeep, viewer
+from web.pages import language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
 
-PAGES = (results, viewer, upkeep, reference, login)
+PAGES = (results, viewer, upkeep, reference, login, language)
 
 
 def create_app(

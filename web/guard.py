@@ -16,11 +16,11 @@ from web.answers import failure, wants_page
 from web.shapes import MAX_UPLOAD
 
 COOKIE = "searchx_session"
-OPEN_PATHS = frozenset({"/login", "/healthz", "/readyz"})  # answered without a token
+OPEN_PATHS = frozenset({"/login", "/language", "/healthz", "/readyz"})  # answered without a token
 TOO_LARGE = f"the upload is larger than {MAX_UPLOAD // 2**20} MiB; send a smaller picture"
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",

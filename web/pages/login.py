@@ -13,7 +13,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> Response:
-    return page(request, "login.html", next=_local(next), line="")
+    return page(request, "login.html", next=local(next), line="")
 
 
 @router.post("/login")
@@ -23,8 +23,8 @@ def log_in(
     expected: str | None = request.app.state.token
     if expected is not None and not same(token.strip(), expected):
         line = "this is not the token that the server was started with"
-        return page(request, "login.html", 401, next=_local(next), line=line)
-    answer = RedirectResponse(_local(next), 303)
+        return page(request, "login.html", 401, next=local(next), line=line)
+    answer = RedirectResponse(local(next), 303)
     if expected is not None:
         answer.set_cookie(
             COOKIE,
@@ -36,7 +36,7 @@ def log_in(
     return answer
 
 
-def _local(address: str) -> str:
+def local(address: str) -> str:
     """Give an address on this server; one that leads elsewhere becomes the start page."""
     plain = address.isascii() and address.isprintable() and "\\" not in address
     return address if plain and address.startswith("/") and address[1:2] != "/" else "/"
