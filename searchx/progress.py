@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -19,6 +19,7 @@ from searchx.records import Pace
 Stage: TypeAlias = Literal["reading", "building"]  # the files; then the index over the vectors
 _SECONDS: Final = 1.0  # between two words of how far it is
 _SILENT: Final = 120.0  # seconds without a word after which a run on another machine is given up
+_LARGEST: Final = 1e12
 _RUNNING: Final = "indexing.progress"
 _DONE: Final = "indexing.done"
 
@@ -115,12 +116,19 @@ def read_progress(directory: Path) -> RunProgress | None:
     about = _read(directory / _RUNNING)
     if not about or not _is_going_on(about):
         return None
-    known = {one.name for one in fields(RunProgress)}
-    values = {name: one for name, one in about.items() if name in known}
     try:
-        found = RunProgress(**{**values, "pace": Pace(**dict(values.pop("pace", {})))})
-        return found if found.files >= 0 <= found.done and found.written >= 0 else None
-    except (TypeError, ValueError):
+        pace = Pace(**{name: _number(about["pace"][name]) for name in Pace().as_dict()})
+        return RunProgress(
+            files=int(_number(about["files"])),
+            done=int(_number(about["done"])),
+            images=int(_number(about["images"])),
+            texts=int(_number(about["texts"])),
+            stage="building" if about["stage"] == "building" else "reading",
+            pace=pace,
+            started=_number(about["started"]),
+            written=_number(about["written"]),
+        )
+    except (TypeError, ValueError, KeyError):
         return None
 
 
@@ -135,7 +143,7 @@ def last_runs(directory: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, when in _read(directory / _DONE).items():
         with suppress(ValueError, TypeError):
-            found[os.fsdecode(bytes.fromhex(name))] = float(when)
+            found[os.fsdecode(bytes.fromhex(name))] = _number(when)
     return found
 
 
@@ -159,6 +167,15 @@ def _born(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except (psutil.Error, OverflowError, ValueError):
         return None
+
+
+def _number(found: object) -> float:
+    """Read a number from 0 on; raises TypeError and ValueError."""
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise TypeError
+    if not 0 <= found < _LARGEST:
+        raise ValueError
+    return float(found)
 
 
 def _read(place: Path) -> dict[str, Any]:

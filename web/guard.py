@@ -20,7 +20,8 @@ OPEN_PATHS = frozenset({"/login", "/language", "/healthz", "/readyz"})  # answer
 TOO_LARGE = f"the upload is larger than {MAX_UPLOAD // 2**20} MiB; send a smaller picture"
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
