@@ -66,9 +66,12 @@ class Backdrops:
     def duplicates(self) -> float:
         """Give the cosine from which on two items are near duplicates, for this encoder."""
         with self._measuring:
+            space = self._catalog.space()
+            if self._threshold is None and space is not None:
+                self._threshold = duplicates.MEASURED.get(space.digest)
             if self._threshold is None:
                 pictures = list(self._pictures())
-                if len(pictures) < 2 and not duplicates.is_known(self._encoder().space):
+                if len(pictures) < 2:
                     return SELF  # nothing to tell by, or on a disk that is not there now
                 self._threshold = duplicates.threshold(self._encoder(), pictures)
             return self._threshold
@@ -96,9 +99,6 @@ class Backdrops:
 
     def _pictures(self) -> Iterator[Image.Image]:
         """Open some pictures of the library; those that cannot be opened now are left out."""
-        space = self._catalog.space()
-        if space is not None and duplicates.is_known(space):
-            return
         ids = self._catalog.matching("image", All())
         chosen = np.random.default_rng(0).permutation(ids)[: 2 * _PICTURES]
         items = self._catalog.items(chosen.tolist())

@@ -4,12 +4,11 @@ Search is complete at every moment: the snapshot without what was removed since,
 added since, compared exactly. A new snapshot or a new item is seen by the next query.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -19,11 +18,12 @@ from searchx import vectors
 from searchx.backdrops import NO_BACKDROP, Backdrops
 from searchx.catalog import Catalog, Version
 from searchx.cursors import Cursor, digest_of
-from searchx.database import FORMAT
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
+from searchx.exploring import Explorer, Level
 from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
+from searchx.gathering import Duplicates, Gatherer
 from searchx.paging import Page, page
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
@@ -44,6 +44,7 @@ from searchx.records import (
     Why,
 )
 from searchx.refreshing import KINDS
+from searchx.status import Overview, Status, status_of
 from searchx.vectors import Found
 from searchx.views import Touched, View, is_current, read_view
 from searchx.words import called
@@ -51,44 +52,6 @@ from searchx.words import called
 MAX_K: Final = 10_000
 _TRIES: Final = 10
 _TARGETS: Final[tuple[Target, ...]] = ("image", "text", "both")
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a library holds."""
-
-    directory: Path
-    space: Space | None
-    images: int
-    texts: int
-    files: int
-    sources: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    bytes: int  # of all that the library keeps on disk
-    format: int = int(FORMAT)  # of the library; older ones are brought to it when opened
-
-    def as_dict(self) -> dict[str, object]:
-        """Give the JSON shape."""
-        return {
-            "library": str(self.directory),
-            "format": self.format,
-            "model": self.space.name if self.space else None,
-            "images": self.images,
-            "texts": self.texts,
-            "files": self.files,
-            "sources": list(self.sources),
-            "skipped": [{"path": one.path, "reason": one.reason} for one in self.skipped],
-            "bytes": self.bytes,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The part of `Status` that costs no walk over the disk."""
-
-    images: int
-    texts: int
-    sources: tuple[str, ...]
 
 
 class Library:
@@ -108,6 +71,8 @@ class Library:
         self._announce = announce
         self._views: dict[Kind, View] = {}
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
+        self._explorer = Explorer(catalog, self._view)
+        self._gatherer = Gatherer(catalog, self._view, self._backdrops.duplicates)
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._values: tuple[Touched, Columns] | None = None
         self._counting = threading.Lock()
@@ -262,6 +227,56 @@ class Library:
         self._space()
         return self._columns().count(self._passing(passes), k)
 
+    def clusters(
+        self,
+        at: str = "",
+        to: Kind = "image",
+        k: int = 48,
+        *,
+        query: str | Query | None = None,
+        after: str | None = None,
+    ) -> Level:
+        """Look at a cluster of what is alike: the way to it, its parts, and k of its items.
+
+        `at` is its address, such as "3.1": the first part of the third part of all. Clusters stay
+        as they are until something is indexed. The items come most typical first, or by their
+        likeness to the positive parts of a `query`. Raises BadInput where there is no such
+        cluster.
+        """
+        _check_kind(to)
+        _check(k)
+        self._space()
+        if query is None:
+            return self._explorer.level(to, at, k, None, "", after)
+        asked = _asked(query, None)
+        return self._explorer.level(
+            to, at, k, self.embed(asked)[0], str(query_as_json(asked)), after
+        )
+
+    def duplicate_groups(
+        self,
+        k: int = 50,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        after: str | None = None,
+    ) -> Duplicates:
+        """Give what is there more than once: copies of one file, and near duplicates.
+
+        All of them in the library, or among what passes a filter; k groups at a time, those
+        first whose other files take up the most. The first call after a change compares all items
+        with each other, which takes seconds from some ten thousand on. Raises BadInput.
+        """
+        _check_kind(to)
+        _check(k)
+        self._space()
+        return self._gatherer.page(to, _filter(where), k, after)
+
+    @property
+    def gathered(self) -> float:
+        """Tell which share of the comparing for `duplicate_groups` is done, while it runs."""
+        return self._gatherer.share
+
     def embed(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         vector = question_of(query, lambda: self.encoder, self._catalog).vector
@@ -308,19 +323,26 @@ class Library:
             self._counted = counted = (version, counts["image"], counts["text"])
         return Overview(counted[1], counted[2], self._catalog.sources())
 
-    def status(self) -> Status:
-        """Tell what the library holds, and add up its files on disk."""
-        counts = self._catalog.counts()
-        return Status(
-            directory=self.directory,
-            space=self._catalog.space(),
-            images=counts["image"],
-            texts=counts["text"],
-            files=counts["files"],
-            sources=self._catalog.sources(),
-            skipped=self._catalog.skipped(),
-            bytes=bytes_of(self.directory),
-        )
+    def skipped_reasons(self) -> tuple[tuple[str, int], ...]:
+        """Count the files that could not be indexed by reason, the most frequent first."""
+        return tuple(self._catalog.skipped_reasons())
+
+    def some_skipped(
+        self, k: int, reason: str | None = None, after: int = 0
+    ) -> list[tuple[int, Skipped]]:
+        """Give k of those files, of one reason or all, each with the number that follows `after`.
+
+        Give the last number to get the next ones.
+        """
+        _check(k)
+        return self._catalog.some_skipped(k, reason, after)
+
+    def status(self, *, whole: bool = True) -> Status:
+        """Tell what the library holds, and add up its files on disk.
+
+        Not `whole`, it costs no walk: without bytes, and without the list of skipped files.
+        """
+        return status_of(self._catalog, whole=whole)
 
     @property
     def encoder(self) -> Encoder:
@@ -530,16 +552,6 @@ def timed(spent: dict[str, float], step: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     spent[step] = spent.get(step, 0.0) + 1000 * (time.perf_counter() - began)
-
-
-def bytes_of(directory: Path) -> int:
-    """Add up the sizes of all files; one that is removed meanwhile does not count."""
-    total = 0
-    for root, _, names in os.walk(directory):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += Path(root, name).stat().st_size
-    return total
 
 
 def _check_space(library: Space, encoder: Space) -> None:

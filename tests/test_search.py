@@ -21,7 +21,8 @@ from searchx.errors import (
 from searchx.filters import Is
 from searchx.records import Hit, Query
 from searchx.refreshing import refresh_snapshots
-from searchx.search import Library, Overview
+from searchx.search import Library
+from searchx.status import Overview
 from tests.colour import COLOURS, ColourEncoder, paint
 from tests.shelf import ENCODER, ROOT, add, answer, drop, embed, names
 from tests.tiny_model import save_tiny_model

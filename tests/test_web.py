@@ -607,16 +607,34 @@ def test_skipped_files_are_listed_with_their_reasons(tmp_path: Path) -> None:
     assert "<img src=x" not in page
 
 
-def test_a_thousand_skipped_files_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+def test_every_skipped_file_is_reached_page_by_page(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(SKIPPED_SHOWN + 2):
         (folder / f"{number:04}.png").write_bytes(b"no picture")
+    (folder / "empty.png").write_bytes(b"")
     with library_of(folder, tmp_path / "library") as library:
-        page = TestClient(create_app(library), base_url="http://localhost").get("/skipped").text
-    assert page.count("<li>") == SKIPPED_SHOWN
-    assert "1,002 files were skipped" in page
-    assert "The first 1,000 are listed" in page
+        client = TestClient(create_app(library), base_url="http://localhost")
+        first = client.get("/skipped").text
+        assert "203 files were skipped" in first
+        (more,) = re.findall(r'rel="next" href="([^"]+)"', first)
+        last = client.get(html.unescape(more)).text
+        for page, count in ((first, SKIPPED_SHOWN), (last, 3)):
+            assert page.count('<li><bdi class="path">') == count
+        assert 'rel="next"' not in last
+        listed = re.findall(r"([0-9]{4}|empty)\.png</bdi>", first + last)
+        assert len(set(listed)) == SKIPPED_SHOWN + 3
+        reasons = re.findall(r'href="(/skipped\?reason=[^"]+)"', first)
+        assert len(reasons) == 2
+        pages = [client.get(html.unescape(one)).text for one in reasons]
+        assert sum("empty.png</bdi>" in one for one in pages) == 1
+        found: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            answer = client.get(f"/api/skipped?k=90&after={after}").json()
+            found += [one["path"] for one in answer["skipped"]]
+            after = answer["after"]
+        assert len(found) == len(set(found)) == SKIPPED_SHOWN + 3
 
 
 # the pages

@@ -26,9 +26,11 @@ from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
     as_words,
+    clock,
     coordinates,
     moment,
     origin,
+    sized,
     spot,
     stars,
     untold,
@@ -120,7 +122,19 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
-    told = (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched)
+    told = (
+        sized,
+        clock,
+        moment,
+        origin,
+        coordinates,
+        stars,
+        spot,
+        alternative,
+        untold,
+        as_words,
+        matched,
+    )
     for one in told:
         environment.filters[one.__name__] = one
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")
