@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from indexer.pipeline import index_into as index
+    from searchx.arrow import write_parquet
+    from searchx.blocks import Block
     from searchx.encoder import Encoder, load_encoder
     from searchx.errors import SearchxError
     from searchx.query import parse, parse_filter
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Answer": "searchx.records:Answer",
+    "Block": "searchx.blocks:Block",
     "Encoder": "searchx.encoder:Encoder",
     "Explained": "searchx.records:Explained",
     "Hit": "searchx.records:Hit",
@@ -33,10 +36,12 @@ _PLACES = {
     "open": "searchx.search:open_library",
     "parse": "searchx.query:parse",
     "parse_filter": "searchx.query:parse_filter",
+    "write_parquet": "searchx.arrow:write_parquet",
 }
 
 __all__ = [
     "Answer",
+    "Block",
     "Encoder",
     "Explained",
     "Hit",
@@ -52,6 +57,7 @@ __all__ = [
     "open",
     "parse",
     "parse_filter",
+    "write_parquet",
 ]
 
 

@@ -16,10 +16,13 @@ from typing import Final
 import numpy as np
 
 from searchx import vectors
+from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrops
+from searchx.blocks import Block, blocks, check_known, rows_of
 from searchx.catalog import Catalog, Version
 from searchx.cursors import Cursor, digest_of
 from searchx.database import FORMAT
+from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
@@ -31,6 +34,7 @@ from searchx.records import (
     Answer,
     Explained,
     Hit,
+    Ids,
     Item,
     Kind,
     Query,
@@ -237,7 +241,7 @@ class Library:
         items = self._catalog.items(chosen)
         return [items[one] for one in chosen if one in items]
 
-    def embed(self, query: Query) -> Vectors:
+    def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         vector = question_of(query, lambda: self.encoder, self._catalog).vector
         if vector is None:
@@ -348,7 +352,7 @@ class Library:
         texts = [place for place, one in enumerate(queries) if isinstance(one, str)]
         for place, one in enumerate(queries):
             if isinstance(one, Query):
-                rows[place] = self.embed(_plain(one, place))
+                rows[place] = self.embed_query(_plain(one, place))
             elif not isinstance(one, str):
                 raise BadInput(
                     f"query {place} is {type(one).__name__}; give texts or Query records"
@@ -377,6 +381,60 @@ class Library:
             if view is None or not is_current(view, self._catalog):
                 view = self._views[kind] = read_view(self._catalog, kind, view)
             return view
+
+    # For programs: arrays in, arrays out.
+
+    def embed(
+        self,
+        texts: Sequence[str] | None = None,
+        images: Sequence[object] | None = None,
+        *,
+        as_items: bool = False,
+    ) -> Vectors:
+        """Embed texts or pictures, (n, dim) unit rows in order.
+
+        Texts are embedded as queries are; with `as_items` as the indexer embeds passages. Pictures
+        are paths, bytes, PIL images or pixels. Arrow arrays will do. Raises BadInput, and
+        UnreadableImage.
+        """
+        if (texts is None) == (images is None):
+            raise BadInput("embed takes either texts or images; give one of them")
+        if images is not None:
+            return embed_images(self.encoder, images)
+        return embed_texts(self.encoder, texts or (), as_items)
+
+    def vectors(self, ids: Sequence[int] | Ids) -> Vectors:
+        """Give the unit rows (n, dim) of items, in the order of their ids, which may repeat.
+
+        Raises BadInput where one of them is not in the library.
+        """
+        rows, missing = rows_of(self._both(), ids_of(ids), self._space().dim)
+        check_known(missing)
+        return rows
+
+    def items(self, ids: Sequence[int] | Ids) -> list[Item]:
+        """Fetch items in the order of their ids; raises BadInput where one is not there."""
+        wanted = ids_of(ids).tolist()
+        found = self._catalog.items(wanted)
+        check_known([one for one in wanted if one not in found])
+        return [found[one] for one in wanted]
+
+    def blocks(
+        self, kind: Kind = "image", size: int = 4096, *, where: str | Filter | None = None
+    ) -> Iterator[Block]:
+        """Go through a kind by ascending id: blocks of ids (b,) and unit rows (b, dim).
+
+        They are as of the moment of the call, whatever changes meanwhile; one is in memory at a
+        time. Raises BadInput.
+        """
+        _check_kind(kind)
+        self._space()
+        view = self._view(kind)
+        return blocks(view, view.choose(self._catalog, _filter(where)), size)
+
+    def _both(self) -> Iterator[View]:
+        """Give the views of both kinds; the second is read where it is asked for."""
+        return (self._view(kind) for kind in KINDS)
 
 
 def open_library(

@@ -106,6 +106,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
     "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
+    "searchx.arrow": RECORDS | {"searchx.durable"},
+    "searchx.embedding": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.questions"},
+    "searchx.blocks": RECORDS | {"searchx.arrow", "searchx.views"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
     "searchx.backdrops": RECORDS
@@ -133,10 +136,13 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     | {"searchx.cursors", "searchx.ranked", "searchx.ranking", "searchx.relevance"},
     "searchx.search": RECORDS
     | {
+        "searchx.arrow",
         "searchx.backdrops",
+        "searchx.blocks",
         "searchx.catalog",
         "searchx.cursors",
         "searchx.database",
+        "searchx.embedding",
         "searchx.encoder",
         "searchx.paging",
         "searchx.query",
