@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from searchx.blocks import Block
     from searchx.encoder import Encoder, load_encoder
     from searchx.errors import SearchxError
+    from searchx.measures import measure
     from searchx.query import parse, parse_filter
     from searchx.records import Answer, Explained, Hit, Item, Location, Part, Query, Report
     from searchx.search import Library, open_library
@@ -33,6 +34,7 @@ _PLACES = {
     "SearchxError": "searchx.errors:SearchxError",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
+    "measure": "searchx.measures:measure",
     "open": "searchx.search:open_library",
     "parse": "searchx.query:parse",
     "parse_filter": "searchx.query:parse_filter",
@@ -54,6 +56,7 @@ __all__ = [
     "SearchxError",
     "index",
     "load_encoder",
+    "measure",
     "open",
     "parse",
     "parse_filter",

@@ -108,6 +108,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.arrow": RECORDS | {"searchx.durable"},
     "searchx.embedding": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.questions"},
+    "searchx.ragged": {"searchx.errors"},
+    "searchx.measures": RECORDS | {"searchx.ragged"},
+    "searchx.splits": {"searchx.errors", "searchx.ragged"},
     "searchx.blocks": RECORDS | {"searchx.arrow", "searchx.views"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
