@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchx.errors import BadInput
-from searchx.ragged import Ragged
+from searchx.ragged import Ragged, first_of_each
 from searchx.records import Ids, Vectors
 
 _LEVEL: Final = 0.95
@@ -84,8 +84,7 @@ def measure(
     if not len(ids):
         raise BadInput("there is nobody to measure; give at least one user")
     is_first = first_of_each(ids)
-    hits, counts = hits_of(ids, wanted)
-    hits &= is_first
+    hits, counts = wanted.holds(ids) & is_first, wanted.distinct()
     values: dict[str, Values] = {}
     fixed: dict[str, Figure] = {}
     popular = None if known is None else _self_information(Ragged.of(known))
@@ -115,30 +114,6 @@ def difference(
         name: one.values[name] - other.values[name] for name in one.values if name in other.values
     }
     return bootstrap(both, resamples, seed)
-
-
-def hits_of(ids: Ids, wanted: Ragged) -> tuple[Masks, NDArray[np.int64]]:
-    """Tell which of the ids (q, k) are among what each user wants, and how many that are (q,)."""
-    codes, places = np.unique(wanted.values, return_inverse=True)
-    if not len(codes):
-        return np.zeros(ids.shape, np.bool_), np.zeros(len(ids), np.int64)
-    pairs = np.unique(wanted.owners * len(codes) + places)  # what is listed twice counts once
-    counts = np.bincount(pairs // len(codes), minlength=len(ids))
-    code = np.minimum(np.searchsorted(codes, ids), len(codes) - 1)
-    asked = np.arange(len(ids))[:, None] * len(codes) + code
-    found = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-    return (codes[code] == ids) & (pairs[found] == asked), counts
-
-
-def first_of_each(ids: Ids) -> Masks:
-    """Tell which ids (q, k) stand in their row for the first time; -1 never does."""
-    order = np.argsort(ids, axis=1, kind="stable")
-    ordered = np.take_along_axis(ids, order, 1)
-    first = np.ones(ids.shape, np.bool_)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    back = np.empty_like(first)
-    np.put_along_axis(back, order, first, 1)
-    return np.asarray(back & (ids != -1), np.bool_)
 
 
 def accuracy(hits: Masks, counts: NDArray[np.int64]) -> dict[str, Values]:

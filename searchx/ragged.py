@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,26 @@ class Ragged:
         """Give the row that each value is in, (total,)."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def holds(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of the values (n, k) are in the list of their row."""
+        codes, pairs = self._pairs()
+        if not len(codes):
+            return np.zeros(values.shape, np.bool_)
+        code = np.minimum(np.searchsorted(codes, values), len(codes) - 1)
+        asked = np.arange(len(self))[:, None] * len(codes) + code
+        found = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        return np.asarray((codes[code] == values) & (pairs[found] == asked), np.bool_)
+
+    def distinct(self) -> NDArray[np.int64]:
+        """Count the different values of each row, (n,)."""
+        codes, pairs = self._pairs()
+        return np.bincount(pairs // max(len(codes), 1), minlength=len(self))
+
+    def _pairs(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Give the different values, ascending, and each row with each of its own as one number."""
+        codes, places = np.unique(self.values, return_inverse=True)
+        return codes, np.unique(self.owners * max(len(codes), 1) + places)
+
     def part(self, start: int, stop: int) -> "Ragged":
         """Give some rows, over the same values."""
         offsets = self.offsets[start : stop + 1]
@@ -95,8 +116,21 @@ class Ragged:
         return pyarrow.ListArray.from_arrays(offsets, pyarrow.array(self.values))
 
 
+def first_of_each(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which ids (q, k) stand in their row for the first time; -1 never does."""
+    order = np.argsort(ids, axis=1, kind="stable")
+    ordered = np.take_along_axis(ids, order, 1)
+    first = np.ones(ids.shape, np.bool_)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    back = np.empty_like(first)
+    np.put_along_axis(back, order, first, 1)
+    return np.asarray(back & (ids != -1), np.bool_)
+
+
 def _cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     wanted = "iu" if np.issubdtype(dtype, np.integer) else "iuf"
+    if len(values) and isinstance(values[0], datetime):
+        values = np.array([one.timestamp() for one in values])
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]").astype(np.int64) / 1e6  # seconds
     if len(values) and values.dtype.kind not in wanted:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 
@@ -26,10 +26,13 @@ from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
+from searchx.grouping import Groups
 from searchx.paging import Page, page
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
+from searchx.ragged import Ragged
 from searchx.ranked import Order, Search
+from searchx.recommending import Lists, Recommended, Recommender, alone, asked_by
 from searchx.records import (
     Answer,
     Explained,
@@ -42,10 +45,12 @@ from searchx.records import (
     Space,
     Target,
     Vectors,
+    Why,
 )
 from searchx.refreshing import KINDS
-from searchx.vectors import Found
+from searchx.vectors import NO_ID, Found
 from searchx.views import View, is_current, read_view
+from searchx.wishes import Options, Wishes, of_one
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -431,6 +436,85 @@ class Library:
         self._space()
         view = self._view(kind)
         return blocks(view, view.choose(self._catalog, _filter(where)), size)
+
+    def recommend(
+        self,
+        positives: Sequence[int] | Ids | Vectors,
+        negatives: Sequence[int] | Ids | Vectors = (),
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        exclude: Sequence[int] | Ids = (),
+        **wishes: Unpack[Options],
+    ) -> list[Hit]:
+        """Find k items for somebody who liked some, oldest first, and disliked others.
+
+        Both are ids of items, or vectors (n, dim). Nothing among them or in `exclude` is found.
+        The score of a hit is its cosine to the interest that it is for; hits come in the order in
+        which interests take turns. Items that are gone are passed over. Raises BadInput, also
+        where no positive is left. docs/recommend.md tells all wishes.
+        """
+        liked, disliked = alone(positives), alone(negatives) if len(negatives) else None
+        never = ids_of(exclude)
+        made = self._recommended(liked, disliked, k, to, where, never, of_one(wishes))
+        if made.ids[0, 0] == NO_ID and not made.liked[0]:
+            raise BadInput("there is nothing to go by; give positives that are in the library")
+        items = self._catalog.items(made.ids[0].tolist())
+        rows = zip(made.ids[0].tolist(), made.scores[0], made.lowered[0], strict=True)
+        return [
+            Hit(items[one], float(score), why=Why(lowered=float(lowered)))
+            for one, score, lowered in rows
+            if one in items
+        ]
+
+    def recommend_batch(
+        self,
+        histories: Any,
+        negatives: Any = None,
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        exclude: Sequence[int] | Ids | Ragged = (),
+        **wishes: Unpack[Options],
+    ) -> Recommended:
+        """Find k items for each of q users: ids and scores, both (q, k), and the same as Arrow.
+
+        `histories` and `negatives` are lists of ids for each user, oldest first (a list of lists,
+        an Arrow column), or vectors (q, dim) or (q, n, dim). `exclude` are ids for all of them, or
+        a `Ragged` with a list for each. A user of whom nothing is known has a row of -1. Each gets
+        what `recommend` gives to him alone, whoever stands beside him. Raises BadInput.
+        """
+        made = self._recommended(histories, negatives, k, to, where, exclude, wishes)
+        return Recommended(made.ids, made.scores)
+
+    def _recommended(
+        self,
+        liked: Any,
+        disliked: Any,
+        k: int,
+        to: Kind,
+        where: str | Filter | None,
+        exclude: Any,
+        options: Options,
+    ) -> Lists:
+        _check_kind(to)
+        _check(k)
+        dim = self._space().dim
+        wishes = Wishes.of(options, self._backdrops.duplicates)
+        asked = asked_by(liked, disliked, exclude, dim, options)
+        group = options.get("group")
+        view = self._view(to)
+        return Recommender(
+            view=view,
+            choice=view.choose(self._catalog, _filter(where)),
+            views=tuple(self._both()),
+            usual=self._backdrops.usual,
+            dim=dim,
+            wishes=wishes,
+            groups=None if group is None else Groups(self._catalog, group),
+        ).lists(asked, k)
 
     def _both(self) -> Iterator[View]:
         """Give the views of both kinds; the second is read where it is asked for."""

@@ -114,6 +114,27 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.blocks": RECORDS | {"searchx.arrow", "searchx.views"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
+    "searchx.profiles": RECORDS | {"searchx.ragged"},
+    "searchx.choosing": RECORDS,
+    "searchx.grouping": RECORDS | {"searchx.arrow", "searchx.catalog"},
+    "searchx.wishes": RECORDS | {"searchx.grouping"},
+    "searchx.histories": RECORDS
+    | {"searchx.arrow", "searchx.profiles", "searchx.ragged", "searchx.vectors"},
+    "searchx.recommending": RECORDS
+    | {
+        "searchx.arrow",
+        "searchx.backdrops",
+        "searchx.blocks",
+        "searchx.choosing",
+        "searchx.grouping",
+        "searchx.histories",
+        "searchx.profiles",
+        "searchx.ragged",
+        "searchx.ranked",
+        "searchx.vectors",
+        "searchx.views",
+        "searchx.wishes",
+    },
     "searchx.backdrops": RECORDS
     | {
         "searchx.catalog",
@@ -121,6 +142,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.duplicates",
         "searchx.encoder",
         "searchx.pictures",
+        "searchx.profiles",
         "searchx.references",
         "searchx.relevance",
         "searchx.views",
@@ -147,13 +169,17 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.database",
         "searchx.embedding",
         "searchx.encoder",
+        "searchx.grouping",
         "searchx.paging",
         "searchx.query",
         "searchx.questions",
+        "searchx.ragged",
         "searchx.ranked",
+        "searchx.recommending",
         "searchx.refreshing",
         "searchx.vectors",
         "searchx.views",
+        "searchx.wishes",
     },
     "searchx.upkeep": RECORDS
     | SQL
