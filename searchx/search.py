@@ -10,24 +10,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 
 from searchx import vectors
+from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrops
+from searchx.blocks import Block, blocks, check_known, rows_of
 from searchx.catalog import Catalog, Version
 from searchx.cursors import Cursor, digest_of
+from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.exploring import Explorer, Level
 from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
 from searchx.gathering import Duplicates, Gatherer
+from searchx.grouping import Groups
 from searchx.paging import Page, page
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
+from searchx.ragged import Ragged
 from searchx.ranked import Order, Search
+from searchx.recommending import Lists, Recommended, Recommender, alone, asked_by
 from searchx.records import (
     Answer,
     Explained,
@@ -45,8 +51,9 @@ from searchx.records import (
 )
 from searchx.refreshing import KINDS
 from searchx.status import Overview, Status, status_of
-from searchx.vectors import Found
+from searchx.vectors import NO_ID, Found
 from searchx.views import Touched, View, is_current, read_view
+from searchx.wishes import Options, Wishes, of_one
 from searchx.words import called
 
 MAX_K: Final = 10_000
@@ -250,7 +257,7 @@ class Library:
             return self._explorer.level(to, at, k, None, "", after)
         asked = _asked(query, None)
         return self._explorer.level(
-            to, at, k, self.embed(asked)[0], str(query_as_json(asked)), after
+            to, at, k, self.embed_query(asked)[0], str(query_as_json(asked)), after
         )
 
     def duplicate_groups(
@@ -277,7 +284,7 @@ class Library:
         """Tell which share of the comparing for `duplicate_groups` is done, while it runs."""
         return self._gatherer.share
 
-    def embed(self, query: Query) -> Vectors:
+    def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         vector = question_of(query, lambda: self.encoder, self._catalog).vector
         if vector is None:
@@ -415,7 +422,7 @@ class Library:
         texts = [place for place, one in enumerate(queries) if isinstance(one, str)]
         for place, one in enumerate(queries):
             if isinstance(one, Query):
-                rows[place] = self.embed(_plain(one, place))
+                rows[place] = self.embed_query(_plain(one, place))
             elif not isinstance(one, str):
                 raise BadInput(
                     f"query {place} is {type(one).__name__}; give texts or Query records"
@@ -444,6 +451,139 @@ class Library:
             if view is None or not is_current(view, self._catalog):
                 view = self._views[kind] = read_view(self._catalog, kind, view)
             return view
+
+    # For programs: arrays in, arrays out.
+
+    def embed(
+        self,
+        texts: Sequence[str] | None = None,
+        images: Sequence[object] | None = None,
+        *,
+        as_items: bool = False,
+    ) -> Vectors:
+        """Embed texts or pictures, (n, dim) unit rows in order.
+
+        Texts are embedded as queries are; with `as_items` as the indexer embeds passages. Pictures
+        are paths, bytes, PIL images or pixels. Arrow arrays will do. Raises BadInput, and
+        UnreadableImage.
+        """
+        if (texts is None) == (images is None):
+            raise BadInput("embed takes either texts or images; give one of them")
+        if images is not None:
+            return embed_images(self.encoder, images)
+        return embed_texts(self.encoder, texts or (), as_items)
+
+    def vectors(self, ids: Sequence[int] | Ids) -> Vectors:
+        """Give the unit rows (n, dim) of items, in the order of their ids, which may repeat.
+
+        Raises BadInput where one of them is not in the library.
+        """
+        rows, missing = rows_of(self._both(), ids_of(ids), self._space().dim)
+        check_known(missing)
+        return rows
+
+    def items(self, ids: Sequence[int] | Ids) -> list[Item]:
+        """Fetch items in the order of their ids; raises BadInput where one is not there."""
+        wanted = ids_of(ids).tolist()
+        found = self._catalog.items(wanted)
+        check_known([one for one in wanted if one not in found])
+        return [found[one] for one in wanted]
+
+    def blocks(
+        self, kind: Kind = "image", size: int = 4096, *, where: str | Filter | None = None
+    ) -> Iterator[Block]:
+        """Go through a kind by ascending id: blocks of ids (b,) and unit rows (b, dim).
+
+        They are as of the moment of the call, whatever changes meanwhile; one is in memory at a
+        time. Raises BadInput.
+        """
+        _check_kind(kind)
+        self._space()
+        view = self._view(kind)
+        return blocks(view, view.choose(self._catalog, _filter(where)), size)
+
+    def recommend(
+        self,
+        positives: Sequence[int] | Ids | Vectors,
+        negatives: Sequence[int] | Ids | Vectors = (),
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        exclude: Sequence[int] | Ids = (),
+        **wishes: Unpack[Options],
+    ) -> list[Hit]:
+        """Find k items for somebody who liked some, oldest first, and disliked others.
+
+        Both are ids of items, or vectors (n, dim). Nothing among them or in `exclude` is found.
+        The score of a hit is its cosine to the interest that it is for; hits come in the order in
+        which interests take turns. Items that are gone are passed over. Raises BadInput, also
+        where no positive is left. docs/recommend.md tells all wishes.
+        """
+        liked, disliked = alone(positives), alone(negatives) if len(negatives) else None
+        never = ids_of(exclude)
+        made = self._recommended(liked, disliked, k, to, where, never, of_one(wishes))
+        if made.ids[0, 0] == NO_ID and not made.liked[0]:
+            raise BadInput("there is nothing to go by; give positives that are in the library")
+        items = self._catalog.items(made.ids[0].tolist())
+        rows = zip(made.ids[0].tolist(), made.scores[0], made.lowered[0], strict=True)
+        return [
+            Hit(items[one], float(score), why=Why(lowered=float(lowered)))
+            for one, score, lowered in rows
+            if one in items
+        ]
+
+    def recommend_batch(
+        self,
+        histories: Any,
+        negatives: Any = None,
+        k: int = 10,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        exclude: Sequence[int] | Ids | Ragged = (),
+        **wishes: Unpack[Options],
+    ) -> Recommended:
+        """Find k items for each of q users: ids and scores, both (q, k), and the same as Arrow.
+
+        `histories` and `negatives` are lists of ids for each user, oldest first (a list of lists,
+        an Arrow column), or vectors (q, dim) or (q, n, dim). `exclude` are ids for all of them, or
+        a `Ragged` with a list for each. A user of whom nothing is known has a row of -1. Each gets
+        what `recommend` gives to him alone, whoever stands beside him. Raises BadInput.
+        """
+        made = self._recommended(histories, negatives, k, to, where, exclude, wishes)
+        return Recommended(made.ids, made.scores)
+
+    def _recommended(
+        self,
+        liked: Any,
+        disliked: Any,
+        k: int,
+        to: Kind,
+        where: str | Filter | None,
+        exclude: Any,
+        options: Options,
+    ) -> Lists:
+        _check_kind(to)
+        _check(k)
+        dim = self._space().dim
+        wishes = Wishes.of(options, self._backdrops.duplicates)
+        asked = asked_by(liked, disliked, exclude, dim, options)
+        group = options.get("group")
+        view = self._view(to)
+        return Recommender(
+            view=view,
+            choice=view.choose(self._catalog, _filter(where)),
+            views=tuple(self._both()),
+            usual=self._backdrops.usual,
+            dim=dim,
+            wishes=wishes,
+            groups=None if group is None else Groups(self._catalog, group),
+        ).lists(asked, k)
+
+    def _both(self) -> Iterator[View]:
+        """Give the views of both kinds; the second is read where it is asked for."""
+        return (self._view(kind) for kind in KINDS)
 
 
 def open_library(
