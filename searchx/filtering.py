@@ -1,7 +1,7 @@
 """Filters over the catalog: which items of a kind pass one.
 
 Every condition is one statement, whose answer comes as one string of ids; how conditions are
-combined is numpy's part. Texts are compared as `_folded` leaves them: accents joined to their
+combined is numpy's part. Texts are compared as `folded` leaves them: accents joined to their
 letters, and without case in any script.
 """
 
@@ -145,12 +145,12 @@ class _Matching:
                 return self._items(*_HAVING[trait])
 
     def _fitting(self, where: Is) -> Ids:
-        pattern = _pattern(where)
+        pattern = pattern_of(where)
         if pattern is None:
             return NO_IDS
         match where.field:
             case "kind":
-                return self._all if len(_found(pattern, [self._kind])) else NO_IDS
+                return self._all if len(fitting_places(pattern, [self._kind])) else NO_IDS
             case "name" | "ext" | "path":
                 return self._holding("file_id", self._files(pattern, where.field == "path"))
             case "folder":
@@ -173,11 +173,11 @@ class _Matching:
             tables = "file CROSS JOIN folder ON folder.id = file.folder_id"
         listed = f"group_concat(file.id), CAST(group_concat({value}, char(0)) AS BLOB)"
         files, texts = self._one(f"SELECT {listed} FROM {tables}")
-        return ids_in(files)[_found(pattern, os.fsdecode(texts))] if files else NO_IDS
+        return ids_in(files)[fitting_places(pattern, os.fsdecode(texts))] if files else NO_IDS
 
     def _in_folders(self, statement: str, pattern: re.Pattern[str]) -> Ids:
         folders = self._connection.execute(sa.text(statement)).all()
-        fitting = _found(pattern, [os.fsdecode(path) for _, path in folders])
+        fitting = fitting_places(pattern, [os.fsdecode(path) for _, path in folders])
         ids = [folders[one].id for one in fitting]
         return self._items(_FILE, "folder_id IN (SELECT value FROM json_each(:values))", values=ids)
 
@@ -185,14 +185,14 @@ class _Matching:
         """Give what has a title that fits; unlike other values nearly each has its own."""
         titles = "SELECT location_id, title FROM metadata WHERE title IS NOT NULL"
         rows = self._connection.execute(sa.text(titles)).all()
-        fitting = _found(pattern, [title for _, title in rows])
+        fitting = fitting_places(pattern, [title for _, title in rows])
         return self._holding("id", np.array([place for place, _ in rows], np.int64)[fitting])
 
     def _valued(self, pattern: re.Pattern[str], table: _Table, column: str) -> Ids:
         """Give what has a value that fits, among the few different ones that a column has."""
         known = f"SELECT DISTINCT {column} FROM {table.name} WHERE {column} IS NOT NULL"
         values = self._connection.execute(sa.text(known)).scalars().all()
-        fitting = [values[one] for one in _found(pattern, values)]
+        fitting = [values[one] for one in fitting_places(pattern, values)]
         which = f"{column} IN (SELECT value FROM json_each(:values))"
         return self._items(table, which, values=fitting)
 
@@ -306,13 +306,13 @@ def _bound(measure: Measure, bound: float | str | None, *, is_last: bool) -> flo
     return bound if abs(bound) < 1 << 62 else float(bound)  # SQLite's integers end at 1 << 63
 
 
-def _pattern(where: Is) -> re.Pattern[str] | None:
+def pattern_of(where: Is) -> re.Pattern[str] | None:
     """Give what the texts of a field must look like, each between two ends; None where nothing can.
 
     Every part between two * is looked for once, from the left, and never again: no value takes
     long to look for.
     """
-    value = _folded(where.value)
+    value = folded(where.value)
     if _END in value:
         return None
     begins, ends = _END, f"(?={_END})"
@@ -350,19 +350,19 @@ def _fixed(part: str, any_one: str) -> str:
     return several.sub(lambda run: f"{any_one}{{{len(run[0]) // len(any_one)}}}", part)
 
 
-def _found(pattern: re.Pattern[str], texts: str | Sequence[str]) -> NDArray[np.intp]:
+def fitting_places(pattern: re.Pattern[str], texts: str | Sequence[str]) -> NDArray[np.intp]:
     """Give the places of the texts that fit; they may come as one, with ends between them."""
     if not isinstance(texts, str):
         if not texts:
             return np.empty(0, np.intp)
         texts = _END.join(one.replace(_END, " ") for one in texts)
-    joined = f"{_END}{_folded(texts)}{_END}"
+    joined = f"{_END}{folded(texts)}{_END}"
     starts = np.fromiter((found.start() for found in pattern.finditer(joined)), np.intp)
     form, width = ("ascii", "u1") if joined.isascii() else ("utf-32-le", "<u4")  # a quarter of it
     ends = np.flatnonzero(np.frombuffer(joined.encode(form, "surrogatepass"), width) == 0)
     return np.unique(np.searchsorted(ends, starts, "right") - 1)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     text = text.replace("\\", "/") if os.sep == "\\" else text
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())

@@ -98,7 +98,7 @@ class Item:
     text: str | None = None  # the passage, for a text
     width: int | None = None  # pixels after EXIF orientation, for an image
     height: int | None = None
-    metadata: Metadata | None = None  # of its first location, for an image
+    metadata: Metadata | None = None  # of the place where it was found first, for an image
     captions: tuple[str, ...] = ()  # the texts that belong to it, for an image
     pictures: tuple[int, ...] = ()  # the images that it belongs to, for a text
 
@@ -132,7 +132,7 @@ class Why:
 class Hit:
     """An item with its exact cosine to the query, and what that means in this library."""
 
-    item: Item
+    item: Item  # its first location is one that the query calls by name, where it calls one
     score: float
     relevance: float | None = None  # calibrated, in [0, 1]; None where it cannot be told
     band: Band | None = None
@@ -210,6 +210,44 @@ class Answer:
             "chance": None if self.chance is None else round(self.chance, 4),
             "notice": self.notice,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A value that items can be filtered by, and how many of those that are counted have it."""
+
+    value: str
+    count: int
+    where: str  # the filter that finds them, in the query language
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        return {"value": self.value, "count": self.count, "where": self.where}
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The most frequent values of what items can be filtered by, the most frequent first."""
+
+    items: int = 0  # that were counted
+    kind: tuple[Facet, ...] = ()
+    year: tuple[Facet, ...] = ()  # in which a picture was taken
+    folder: tuple[Facet, ...] = ()  # with all below it; those below a source, without its own
+    source: tuple[Facet, ...] = ()
+    ext: tuple[Facet, ...] = ()  # of file names
+    format: tuple[Facet, ...] = ()
+    camera: tuple[Facet, ...] = ()
+    lens: tuple[Facet, ...] = ()
+    orientation: tuple[Facet, ...] = ()
+    keyword: tuple[Facet, ...] = ()
+    rating: tuple[Facet, ...] = ()
+    has: tuple[Facet, ...] = ()  # what is known at all
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the JSON shape."""
+        names = [name for name in self.__dataclass_fields__ if name != "items"]
+        found = {name: [one.as_dict() for one in getattr(self, name)] for name in names}
+        return {"items": self.items, "facets": found}
 
 
 @dataclass(frozen=True, slots=True)

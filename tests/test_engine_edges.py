@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from searchx.catalog import Catalog
 from searchx.errors import ModelError
-from searchx.filtering import _found, _pattern
+from searchx.filtering import fitting_places, pattern_of
 from searchx.filters import Is
 from searchx.records import Query
 from searchx.refreshing import refresh_snapshots
@@ -112,9 +112,9 @@ def test_a_damaged_index_is_unreadable_or_whole(indexed: Snapshot, at: int) -> N
 def test_stars_and_question_marks_stand_for_what_they_always_do(
     pattern: str, folders: list[str]
 ) -> None:
-    looked_for = _pattern(Is("path", f"/{pattern}"))
+    looked_for = pattern_of(Is("path", f"/{pattern}"))
     assert looked_for is not None
-    fitting = _found(looked_for, [f"/{one}" for one in folders]).tolist()
+    fitting = fitting_places(looked_for, [f"/{one}" for one in folders]).tolist()
     assert fitting == [place for place, one in enumerate(folders) if fnmatchcase(one, pattern)]
 
 
@@ -126,10 +126,10 @@ def test_no_value_of_a_filter_takes_long_to_look_for(value: str) -> None:
 
 
 def spent_on(value: str, paths: list[str]) -> float:
-    looked_for = _pattern(Is("path", value))
+    looked_for = pattern_of(Is("path", value))
     assert looked_for is not None
     began = perf_counter()
-    _found(looked_for, paths)
+    fitting_places(looked_for, paths)
     return perf_counter() - began
 
 

@@ -32,7 +32,7 @@ from searchx.refreshing import KINDS
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web import decoding, pictures
-from web.api import MAX_VALUES
+from web.api.search import MAX_VALUES
 from web.app import create_app
 from web.guard import host_name
 from web.pages.upkeep import SKIPPED_SHOWN
@@ -42,6 +42,7 @@ from web.shapes import (
     MAX_TEXT,
     MAX_UPLOAD,
     Answer,
+    FacetsAnswer,
     HitShape,
     ItemAnswer,
     ItemShape,
@@ -125,6 +126,16 @@ def test_the_documented_keys_are_those_of_the_records() -> None:
     names = [field.name for field in fields(Location) if field.compare]
     assert [*LocationShape.model_fields] == names
     assert [*MetadataShape.model_fields] == [field.name for field in fields(Metadata)]
+
+
+def test_facets_are_those_of_the_library(client: TestClient, library: Library) -> None:
+    answer = client.get("/api/facets", params={"where": "ext:png", "k": 2}).json()
+    FacetsAnswer.model_validate(answer)
+    assert answer["query"] == {"where": "ext:png", "k": 2}
+    assert answer["facets"] == library.facets("ext:png", 2).as_dict()["facets"]
+    assert answer["facets"]["kind"] == [{"value": "image", "count": 5, "where": "kind:image"}]
+    assert client.get("/api/facets?k=1001").status_code == 422
+    assert client.get("/api/facets?where=camra:x").status_code == 400
 
 
 def test_an_item_tells_all_that_is_known_of_it(told: TestClient, told_library: Library) -> None:
@@ -596,16 +607,34 @@ def test_skipped_files_are_listed_with_their_reasons(tmp_path: Path) -> None:
     assert "<img src=x" not in page
 
 
-def test_a_thousand_skipped_files_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+def test_every_skipped_file_is_reached_page_by_page(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(SKIPPED_SHOWN + 2):
         (folder / f"{number:04}.png").write_bytes(b"no picture")
+    (folder / "empty.png").write_bytes(b"")
     with library_of(folder, tmp_path / "library") as library:
-        page = TestClient(create_app(library), base_url="http://localhost").get("/skipped").text
-    assert page.count("<li>") == SKIPPED_SHOWN
-    assert "1,002 files were skipped" in page
-    assert "The first 1,000 are listed" in page
+        client = TestClient(create_app(library), base_url="http://localhost")
+        first = client.get("/skipped").text
+        assert "203 files were skipped" in first
+        (more,) = re.findall(r'rel="next" href="([^"]+)"', first)
+        last = client.get(html.unescape(more)).text
+        for page, count in ((first, SKIPPED_SHOWN), (last, 3)):
+            assert page.count('<li><bdi class="path">') == count
+        assert 'rel="next"' not in last
+        listed = re.findall(r"([0-9]{4}|empty)\.png</bdi>", first + last)
+        assert len(set(listed)) == SKIPPED_SHOWN + 3
+        reasons = re.findall(r'href="(/skipped\?reason=[^"]+)"', first)
+        assert len(reasons) == 2
+        pages = [client.get(html.unescape(one)).text for one in reasons]
+        assert sum("empty.png</bdi>" in one for one in pages) == 1
+        found: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            answer = client.get(f"/api/skipped?k=90&after={after}").json()
+            found += [one["path"] for one in answer["skipped"]]
+            after = answer["after"]
+        assert len(found) == len(set(found)) == SKIPPED_SHOWN + 3
 
 
 # the pages

@@ -12,14 +12,15 @@ from starlette.middleware.cors import CORSMiddleware
 
 from searchx.errors import SearchxError
 from searchx.search import Library
-from web import api, pictures, state
+from web import api, pictures, state, surveys
 from web.answers import HERE, failure, status_of
 from web.guard import Guard, secured
-from web.pages import login, reference, results, upkeep, viewer
+from web.pages import duplicates, explore, language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
 from web.tries import Tries
+from web.waiting import Waits
 
-PAGES = (results, viewer, upkeep, reference, login)
+PAGES = (explore, duplicates, results, viewer, upkeep, reference, login, language)
 
 
 def create_app(
@@ -46,8 +47,10 @@ def create_app(
     app.state.library = library
     app.state.uploads = Uploads()
     app.state.token = token
+    app.state.waits = Waits()
     app.include_router(api.router)
     app.include_router(state.router)
+    app.include_router(surveys.router)
     app.include_router(pictures.router)
     for one in PAGES:
         app.include_router(one.router)

@@ -18,13 +18,14 @@ from web.sessions import COOKIE, is_session, same
 from web.shapes import MAX_UPLOAD
 from web.tries import Tries
 
-OPEN_PATHS: Final = frozenset({"/login", "/healthz", "/readyz"})  # answered without a token
+# what is answered without a token
+OPEN_PATHS: Final = frozenset({"/login", "/language", "/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
 MAX_HELD: Final = 256 * 2**20  # bytes sent with all requests that are being answered
 TOO_LARGE: Final = f"the upload is larger than {MAX_UPLOAD // 2**20} MiB; send a smaller picture"
 HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",

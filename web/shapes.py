@@ -10,6 +10,7 @@ from searchx.records import Band, Kind, Target
 from web.pictures import MAX_ID
 
 MAX_K = 200
+MAX_VALUES_SHOWN = 1000  # of a facet
 MAX_UPLOAD = 32 * 2**20  # bytes of one request
 MAX_TEXT = 2000  # characters of a query; encoders read far fewer
 MAX_CURSOR = 64  # characters
@@ -97,6 +98,46 @@ class SampleAsked(BaseModel):
     seed: Annotated[
         int | None, Field(ge=0, le=MAX_ID, description="The same seed gives the same items.")
     ] = None
+
+
+class FacetsAsked(BaseModel):
+    """Counts as an address asks for them."""
+
+    where: Filters = None
+    k: Annotated[int, Field(ge=1, le=MAX_VALUES_SHOWN, description="Values of each facet.")] = 50
+
+
+class FacetShape(BaseModel):
+    """A value, how many items have it, and the filter that finds them."""
+
+    value: str
+    count: int
+    where: str
+
+
+class FacetsShape(BaseModel):
+    """The most frequent values, the most frequent first."""
+
+    kind: list[FacetShape]
+    year: list[FacetShape]
+    folder: list[FacetShape]
+    source: list[FacetShape]
+    ext: list[FacetShape]
+    format: list[FacetShape]
+    camera: list[FacetShape]
+    lens: list[FacetShape]
+    orientation: list[FacetShape]
+    keyword: list[FacetShape]
+    rating: list[FacetShape]
+    has: list[FacetShape]
+
+
+class FacetsAnswer(BaseModel):
+    """How many items pass a filter, and what they have. `where` of a facet stands beside it."""
+
+    query: FacetsAsked
+    items: int
+    facets: FacetsShape
 
 
 class LocationShape(BaseModel):

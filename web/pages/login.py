@@ -18,7 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/login")
 async def login_page(request: Request, next: str = "/") -> Response:
-    return _page(request, _local(next))
+    return _page(request, local(next))
 
 
 @router.post("/login")
@@ -30,14 +30,14 @@ async def log_in(
     """Set the cookie for who knows the token. On the event loop, as `Tries` wants it."""
     expected: str | None = request.app.state.token
     if expected is None:
-        return RedirectResponse(_local(next), 303)
+        return RedirectResponse(local(next), 303)
     tries: Tries = request.app.state.tries
     if wait := tries.wait(client_of(request)):
         return hurried(request, wait)
     if not same(token.strip(), expected):
         tries.failed(client_of(request))
-        return _page(request, _local(next), say(language_of(request), "login.wrong"))
-    return _led(request, _local(next), session_of(expected), SECONDS)
+        return _page(request, local(next), say(language_of(request), "login.wrong"))
+    return _led(request, local(next), session_of(expected), SECONDS)
 
 
 @router.post("/logout")
@@ -64,7 +64,7 @@ def _led(request: Request, place: str, session: str, seconds: int) -> Response:
     return answer
 
 
-def _local(address: str) -> str:
+def local(address: str) -> str:
     """Give an address on this server; one that leads elsewhere becomes the start page."""
     plain = address.isascii() and address.isprintable() and "\\" not in address
     return address if plain and address.startswith("/") and address[1:2] != "/" else "/"

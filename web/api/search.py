@@ -39,7 +39,7 @@ SEEDS = 2**31
 
 router = APIRouter()
 Served = Annotated[Library, Depends(served)]
-_PROBLEMS: dict[int | str, dict[str, object]] = {
+PROBLEMS: dict[int | str, dict[str, object]] = {
     400: {"description": "Nothing to search for, or a query, filter or item that cannot be"},
     422: {"description": "A value or a picture that cannot be used"},
     503: {"description": "The library or its model cannot be used now"},
@@ -51,7 +51,7 @@ _DOCUMENT = {"content": {"application/json": {"schema": DocumentAsked.model_json
     "/api/search",
     summary="Search by words, filters, or for more like an item",
     response_model=Answer,
-    responses=_PROBLEMS,
+    responses=PROBLEMS,
     tags=["search"],
 )
 def search(library: Served, asked: Annotated[SearchAsked, Query()]) -> Response:
@@ -68,7 +68,7 @@ async def sent_document(request: Request) -> bytes | None:
     "/api/search",
     summary="Search by a picture in a form, or by a query as a JSON document",
     response_model=Answer,
-    responses={**_PROBLEMS, 413: {"description": "What was sent is too large"}},
+    responses={**PROBLEMS, 413: {"description": "What was sent is too large"}},
     openapi_extra={"requestBody": _DOCUMENT},
     tags=["search"],
 )
@@ -88,7 +88,7 @@ def search_by_body(
     "/api/random",
     summary="Items at random, to look around",
     response_model=Sample,
-    responses=_PROBLEMS,
+    responses=PROBLEMS,
     tags=["search"],
 )
 def random(library: Served, asked: Annotated[SampleAsked, Query()]) -> Response:

@@ -1,0 +1,12 @@
+"""The JSON routes. The names that pages use of them stand here."""
+
+from fastapi import APIRouter
+
+from web.api import facets, search
+from web.api.search import SEEDS, Served, content_of, context_of, find, query_of
+
+__all__ = ["SEEDS", "Served", "content_of", "context_of", "find", "query_of", "router"]
+
+router = APIRouter()
+for one in (search, facets):
+    router.include_router(one.router)
