@@ -116,7 +116,7 @@ def test_a_closed_library_says_so(library: Library, photos: Path) -> None:
         lambda: library.search_batch(["red"]),
         lambda: library.search_batch(ENCODER.embed_texts(["red"])),
         lambda: library.sample(3),
-        lambda: library.embed(Query("red")),
+        lambda: library.embed_query(Query("red")),
         lambda: library.explain("red"),
         lambda: library.item(1),
         lambda: library.context(1),
