@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Query,
         Report,
     )
+    from searchx.remote import RemoteLibrary, connect
     from searchx.search import Library, open_library
 
     open = open_library
@@ -39,8 +40,10 @@ _PLACES = {
     "Location": "searchx.records:Location",
     "Part": "searchx.records:Part",
     "Query": "searchx.records:Query",
+    "RemoteLibrary": "searchx.remote:RemoteLibrary",
     "Report": "searchx.records:Report",
     "SearchxError": "searchx.errors:SearchxError",
+    "connect": "searchx.remote:connect",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
     "open": "searchx.search:open_library",
@@ -60,8 +63,10 @@ __all__ = [
     "Location",
     "Part",
     "Query",
+    "RemoteLibrary",
     "Report",
     "SearchxError",
+    "connect",
     "index",
     "load_encoder",
     "open",

@@ -170,11 +170,11 @@ class Library:
         hits that are unlike each other; such an answer has one page. Raises BadInput for an
         empty query, an unreadable picture, and values that cannot be.
         """
-        asked = _asked(query, where)
+        asked = asked_of(query, where)
         target = _target(asked.to or kind_of(asked.where) or to or "image")
         _check(k, diversity, after)
         order = Order(self._backdrops.duplicates() if group else None, diversity)
-        digest = digest_of(f"{query_as_json(asked)} {target} {group} {diversity}")
+        digest = digest_of(f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}")
         cursor = None if after is None else Cursor.read(after, digest)
         self._space()
         spent: dict[str, float] = {}
@@ -217,7 +217,22 @@ class Library:
         rows = self._rows(queries)
         asked: Kind = _asked_from(queries)
         vectors.check_width(rows, self._space().dim)
-        return view.search(rows, k, view.choose(self._catalog, _filter(where)), asked)
+        return view.search(rows, k, view.choose(self._catalog, filter_of(where)), asked)
+
+    def similar(
+        self,
+        id: int,
+        k: int = 10,
+        to: Target | None = None,
+        *,
+        where: str | Filter | None = None,
+        after: str | None = None,
+        group: bool = False,
+        diversity: float = 0.0,
+    ) -> Answer:
+        """Find what is most like an item, without itself; otherwise as `ask`. Raises BadInput."""
+        query = Query(like=id)
+        return self.ask(query, k, to, where=where, after=after, group=group, diversity=diversity)
 
     def sample(
         self,
@@ -233,7 +248,7 @@ class Library:
             raise BadInput(f"seed is {seed!r}; it must be a whole number from 0 on")
         _check(k)
         self._space()
-        passes = _filter(where)
+        passes = filter_of(where)
         said = kind_of(passes)
         view = self._view(said if said == "image" or said == "text" else to)
         passing = view.choose(self._catalog, passes).ids
@@ -249,7 +264,7 @@ class Library:
         Raises BadInput.
         """
         _check(k)
-        passes = _filter(where)
+        passes = filter_of(where)
         self._space()
         return self._columns().count(self._passing(passes), k)
 
@@ -259,6 +274,10 @@ class Library:
         if vector is None:
             raise BadInput("the query has nothing but a filter; write what you look for")
         return vector[None]
+
+    def embed_batch(self, queries: Sequence[str | Query]) -> Vectors:
+        """Turn queries into unit vectors (q, dim), as `search_batch` does. Raises BadInput."""
+        return self._rows(queries)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -312,6 +331,11 @@ class Library:
             skipped=self._catalog.skipped(),
             bytes=bytes_of(self.directory),
         )
+
+    @property
+    def space(self) -> Space:
+        """The space that the vectors live in; raises NoLibrary where nothing was indexed yet."""
+        return self._space()
 
     @property
     def encoder(self) -> Encoder:
@@ -426,18 +450,20 @@ def open_library(
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
 
 
-def _asked(query: str | Query, where: str | Filter | None) -> Query:
+def asked_of(query: str | Query, where: str | Filter | None) -> Query:
+    """Read a query, with a filter beside its own; raises BadInput."""
     if not isinstance(query, str | Query):
         raise BadInput(f"the query is {type(query).__name__}; give a text or a Query")
     asked = parse(query) if isinstance(query, str) else query
-    beside = _filter(where)
+    beside = filter_of(where)
     if beside is None:
         return asked
     both = beside if asked.where is None else All((asked.where, beside))
     return replace(asked, where=both)
 
 
-def _filter(where: str | Filter | None) -> Filter | None:
+def filter_of(where: str | Filter | None) -> Filter | None:
+    """Read a filter; None for none. Raises BadInput."""
     if isinstance(where, str):
         return parse_filter(where) if where.strip() else None
     if where is not None and not isinstance(where, FILTERS):

@@ -149,6 +149,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.vectors",
         "searchx.views",
     },
+    "searchx.documents": RECORDS,
+    "searchx.remote": RECORDS
+    | {"searchx.documents", "searchx.query", "searchx.search", "searchx.vectors"},
     "searchx.upkeep": RECORDS
     | SQL
     | {
@@ -193,6 +196,8 @@ ONLY_IN = {  # libraries that live in one place
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
     "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
+    "httpx2": ("searchx.remote",),
+    "mcp": ("web.mcp", "web.assistants"),
     "fastapi": ("web",),
     "starlette": ("web",),
     "uvicorn": ("web",),
