@@ -23,11 +23,21 @@ from filelock import FileLock, Timeout
 
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
 from searchx.durable import sync
-from searchx.errors import BadInput, LibraryCorrupt, LibraryInUse, NoLibrary
+from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
 from searchx.facets import Columns, read_columns
 from searchx.fetching import context, fetch, joined
 from searchx.filtering import matching
 from searchx.filters import Filter
+from searchx.holding import (
+    HeldFile,
+    HeldSource,
+    Holding,
+    held_files,
+    held_sources,
+    holdings,
+    skipped_reasons,
+    some_skipped,
+)
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
 from searchx.records import Ids, Item, Kind, Rows, Skipped, Space, Vectors
@@ -37,6 +47,9 @@ __all__ = [
     "Catalog",
     "Content",
     "Halves",
+    "HeldFile",
+    "HeldSource",
+    "Holding",
     "Known",
     "KnownFiles",
     "KnownFolder",
@@ -87,7 +100,8 @@ class Catalog:
 
     def __init__(self, directory: Path, engine: sa.Engine) -> None:
         self.directory = directory
-        self._engine = engine
+        self._opened = engine
+        self._is_closed = False
         self._lock = FileLock(directory / "indexing.lock")
         self._holder = directory / "indexing.json"  # who holds it, for people
 
@@ -115,8 +129,9 @@ class Catalog:
         return cls(directory, engine)
 
     def close(self) -> None:
-        """Let go of the database file."""
-        self._engine.dispose()
+        """Let go of the database file; whatever is asked for afterwards raises LibraryError."""
+        self._is_closed = True
+        self._opened.dispose()
 
     @contextmanager
     def indexing(self) -> Iterator[None]:
@@ -403,6 +418,33 @@ class Catalog:
             )
             return tuple(Skipped(joined(row.path, row.name), row.why) for row in rows)
 
+    def holdings(self, kind: Kind) -> list[Holding]:
+        """Tell by how many files each item of a kind is held, and how good it is, by id."""
+        with self._reading() as connection:
+            return holdings(connection, kind)
+
+    def held_files(self, ids: Collection[int]) -> list[HeldFile]:
+        """Give the files that hold some items, each once, by item and then the oldest first."""
+        with self._reading() as connection:
+            return held_files(connection, ids)
+
+    def held_sources(self) -> list[HeldSource]:
+        """Tell what each source holds, oldest first."""
+        with self._reading() as connection:
+            return held_sources(connection)
+
+    def skipped_reasons(self) -> list[tuple[str, int]]:
+        """Count the files that could not be indexed by their reasons, the most frequent first."""
+        with self._reading() as connection:
+            return skipped_reasons(connection)
+
+    def some_skipped(
+        self, k: int, reason: str | None = None, after: int = 0
+    ) -> list[tuple[int, Skipped]]:
+        """Give k of the files that could not be indexed after a number, each with its own."""
+        with self._reading() as connection:
+            return some_skipped(connection, k, reason, after)
+
     def context(self, item_id: int) -> tuple[str, str]:
         """Give the passages before and after a text where it was found first; empty for none."""
         with self._reading() as connection:
@@ -428,6 +470,13 @@ class Catalog:
                 connection.execute(sa.text("DELETE FROM removal"))  # no snapshot asks for them
         with plain_errors(self.directory):
             shrink(self._engine)
+
+    @property
+    def _engine(self) -> sa.Engine:
+        # Once disposed of, it would open the file again without a word.
+        if self._is_closed:
+            raise LibraryError(f"{self.directory} was closed here; open it again to go on")
+        return self._opened
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

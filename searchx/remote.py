@@ -28,7 +28,8 @@ from searchx.records import (
     Target,
     Vectors,
 )
-from searchx.search import Overview, asked_of, filter_of, kind_of
+from searchx.search import asked_of, filter_of, kind_of
+from searchx.status import Overview
 from searchx.vectors import Found
 
 TIMEOUT: Final = 30.0  # seconds
@@ -156,20 +157,27 @@ class RemoteLibrary:
         """Count the items that pass a filter by kind, year, folder, camera and so on."""
         return facets_of(self._got("/api/facets", where=_text(where), k=k))
 
-    def embed(self, query: Query) -> Vectors:
+    def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         return self.embed_batch([query])
 
     def embed_batch(self, queries: Sequence[str | Query]) -> Vectors:
         """Turn queries into unit vectors (q, dim), as `search_batch` does. Raises BadInput."""
-        rows = [
-            _array(found["vectors"], "<f4", found["shape"])
-            for part in _parts(queries, 1)
-            for found in [self._sent("/api/embed", {"inputs": part["queries"], "format": "base64"})]
-        ]
-        if not rows:
-            return np.empty((0, self.space.dim), np.float32)
-        return np.concatenate(rows).astype(np.float32)
+        return self._embedded(queries, as_items=False)
+
+    def embed(
+        self,
+        texts: Sequence[str] | None = None,
+        images: Sequence[object] | None = None,
+        *,
+        as_items: bool = False,
+    ) -> Vectors:
+        """Embed texts or pictures, (n, dim) unit rows in order, as `Library.embed`."""
+        if (texts is None) == (images is None):
+            raise BadInput("embed takes either texts or images; give one of them")
+        if images is not None:
+            return self._embedded([Query(image=_content(one)) for one in images], as_items=False)
+        return self._embedded([str(one) for one in texts or ()], as_items=as_items)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -194,6 +202,14 @@ class RemoteLibrary:
     def check(self) -> None:
         """Make sure that queries can be answered; raises what they would raise."""
         self._got("/readyz")
+
+    def _embedded(self, queries: Sequence[str | Query], *, as_items: bool) -> Vectors:
+        about = {"format": "base64", "as_items": as_items}
+        rows = [np.empty((0, self.space.dim), np.float32)]
+        for part in _parts(queries, 1):
+            found = self._sent("/api/embed", {**about, "inputs": part["queries"]})
+            rows.append(_array(found["vectors"], "<f4", found["shape"]).astype(np.float32))
+        return np.concatenate(rows)
 
     def _pages(
         self, document: dict[str, object], k: int, after: str | None, is_one: bool
@@ -307,6 +323,22 @@ def _bytes(image: Path | bytes | None) -> bytes | None:
         return image.read_bytes()
     except OSError as error:
         raise BadInput(f"{image} cannot be read ({error.strerror or error})") from None
+
+
+def _content(image: object) -> bytes:
+    """Give the bytes of a picture file: of a path, a PIL image, or pixels (height, width, 3)."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        return _bytes(Path(image)) or b""
+    import io
+
+    from PIL import Image
+
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
+    packed = io.BytesIO()
+    picture.convert("RGB").save(packed, "PNG", compress_level=1)
+    return packed.getvalue()
 
 
 def _parts(queries: Vectors | Sequence[str | Query], k: int) -> Iterator[dict[str, Any]]:

@@ -443,6 +443,7 @@ def test_a_surprise_can_be_had_again_and_found_again(page: Page) -> None:
     assert len(shown) == 6
     page.locator(".card .picture").first.click()
     page.get_by_role("link", name="Back to the results").click()
+    expect(page.locator(".card")).to_have_count(6)
     assert shown == page.locator(".card img").evaluate_all("all => all.map((one) => one.src)")
     page.get_by_role("link", name="Surprise me again").click()
     expect(page.locator(".card")).to_have_count(6)

@@ -21,7 +21,8 @@ from searchx.records import Hit, Part, Query
 from searchx.remote import RemoteLibrary
 from searchx.search import Library
 from tests.colour import COLOURS, ColourEncoder, paint
-from tests.served import served
+from tests.served import Address, served
+from web.app import create_app
 
 ONLY_HERE = {"open", "encoder", "context", "skipped", "status"}  # of this machine, or not served
 TOKEN = "a secret"
@@ -48,8 +49,15 @@ def here(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lib
 
 @pytest.fixture(scope="module")
 def there(here: Library) -> Iterator[RemoteLibrary]:
-    with served(here, TOKEN) as address, searchx.connect(address, token=TOKEN) as remote:
+    with (
+        served(create_app(here, token=TOKEN)) as address,
+        searchx.connect(url(address), token=TOKEN) as remote,
+    ):
         yield remote
+
+
+def url(address: Address) -> str:
+    return f"http://{address[0]}:{address[1]}"
 
 
 def public(kind: type) -> dict[str, Any]:
@@ -101,7 +109,12 @@ def test_a_picture_is_read_here_and_sent(here: Library, there: RemoteLibrary, fo
     assert [one.id for one in there.search(query)] == [one.id for one in here.search(query)]
     typed = f'img:"{folder}/0/red.png"'
     assert [one.id for one in there.search(typed)] == [one.id for one in here.search(typed)]
-    np.testing.assert_allclose(there.embed(query), here.embed(query), atol=1e-6)
+    np.testing.assert_allclose(there.embed_query(query), here.embed_query(query), atol=1e-6)
+    pictures = [folder / "0" / "red.png", np.zeros((4, 4, 3), np.uint8)]
+    np.testing.assert_allclose(there.embed(images=pictures), here.embed(images=pictures), atol=1e-6)
+    for as_items in (True, False):
+        ours, theirs = (one.embed(["a dog"], as_items=as_items) for one in (here, there))
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
     with pytest.raises(BadInput, match="cannot be read"):
         there.search(Query(image=folder / "nothing.png"))
     with pytest.raises(UnreadableImage):
@@ -179,8 +192,8 @@ def test_what_is_wrong_here_is_wrong_there(here: Library, there: RemoteLibrary, 
 
 def test_who_has_no_token_is_told(here: Library) -> None:
     with (
-        served(here, TOKEN) as address,
-        searchx.connect(address, token="wrong") as remote,
+        served(create_app(here, token=TOKEN)) as address,
+        searchx.connect(url(address), token="wrong") as remote,
         pytest.raises(ServerError, match="refuses: a token is needed"),
     ):
         remote.search("red")
@@ -210,8 +223,8 @@ def test_a_library_with_nothing_in_it_is_told(tmp_path: Path) -> None:
         pass
     with (
         Library.open(tmp_path, encoder=ColourEncoder()) as library,
-        served(library) as address,
-        searchx.connect(address) as remote,
+        served(create_app(library)) as address,
+        searchx.connect(url(address)) as remote,
         pytest.raises(NoLibrary),
     ):
         remote.search("red")

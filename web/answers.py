@@ -20,14 +20,17 @@ from searchx.errors import (
     UnreadableImage,
 )
 from searchx.reasons import matched
-from web.phrases import language_of, say
+from web.phrases import NAMES, language_of, say
+from web.sessions import COOKIE
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.wording import (
     alternative,
     as_words,
+    clock,
     coordinates,
     moment,
     origin,
+    sized,
     spot,
     stars,
     untold,
@@ -48,11 +51,14 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
     """Render a template in the language of who asks; every value in it is escaped.
 
-    Templates have `say` for the phrases of the interface, `language`, and `limits`. File names
-    may hold bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, `limits`, whether who asks
+    `has_session`, and `path` and `here`, where on this server the page is, without and with what
+    it asks. File names may hold bytes that are no text; they are shown as question marks.
     """
     language = language_of(request)
-    given = {"language": language, "say": partial(say, language), "limits": LIMITS}
+    given: dict[str, object] = {"language": language, "say": partial(say, language)}
+    given |= {"languages": NAMES, "limits": LIMITS, "has_session": COOKIE in request.cookies}
+    given |= {"path": request.scope["path"], "here": _here(request)}
     markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
 
@@ -104,6 +110,12 @@ def reason(status: int) -> str:
         return "Error"
 
 
+def _here(request: HTTPConnection) -> str:
+    asked: bytes = request.scope["query_string"]
+    path = quote(request.scope["path"], errors="replace")
+    return path + ("?" + asked.decode("latin-1") if asked else "")
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -114,7 +126,19 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
-    told = (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched)
+    told = (
+        sized,
+        clock,
+        moment,
+        origin,
+        coordinates,
+        stars,
+        spot,
+        alternative,
+        untold,
+        as_words,
+        matched,
+    )
     for one in told:
         environment.filters[one.__name__] = one
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")

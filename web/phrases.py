@@ -12,6 +12,10 @@ Language: TypeAlias = Literal["en", "zh"]
 Forms: TypeAlias = str | Mapping[str, str]  # one sentence, or the "one" and the "other" of it
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 COOKIE: Final = "searchx_language"
+NAMES: Final[Mapping[Language, tuple[str, str]]] = {  # as they name themselves, and their tag
+    "en": ("English", "en"),
+    "zh": ("\u4e2d\u6587", "zh-Hans"),
+}
 _PLACE = Path(__file__).resolve().parent / "phrases.toml"
 
 

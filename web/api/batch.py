@@ -13,12 +13,12 @@ from pydantic import Field
 from searchx.errors import BadInput
 from searchx.filters import from_json
 from searchx.query import parse_filter
-from searchx.records import Kind, Vectors
+from searchx.records import Kind, Query, Vectors
 from searchx.search import MAX_K, Library
 from searchx.vectors import NO_ID
 from web.answers import document
 from web.api.bodies import read, schema_of, sent_json
-from web.api.inputs import EITHER, Format, Given, packed, queries_of, taking_turns
+from web.api.inputs import EITHER, Format, Given, decoded, packed, queries_of
 from web.api.search import BODY_PROBLEMS, Served
 from web.shapes import MAX_TEXT, Asked
 
@@ -74,11 +74,14 @@ def batch(library: Served, sent: Annotated[bytes, Depends(sent_json)]) -> Respon
     where = parse_filter(asked.where) if isinstance(asked.where, str) and asked.where else None
     where = from_json(asked.where) if isinstance(asked.where, dict) else where
     queries = queries_of(asked.queries, longest=MAX_TEXT) if asked.queries is not None else None
-    rows = _rows(library, asked.vectors) if queries is None else queries
+    rows: Vectors | list[str | Query] = (
+        _rows(library, asked.vectors) if queries is None else queries
+    )
     if len(rows) * asked.k > MAX_FOUND:
         raise HTTPException(413, f"{len(rows):,} queries of {asked.k:,} hits are too many at once")
-    with taking_turns(queries or ()):
-        ids, scores = library.search_batch(rows, asked.k, asked.to, where=where)
+    if queries is not None:
+        rows = decoded(library, queries)
+    ids, scores = library.search_batch(rows, asked.k, asked.to, where=where)
     told = packed(scores, "base64") if asked.format == "base64" else _told(ids, scores)
     answer = {"shape": list(ids.shape), "ids": packed(ids, asked.format), "scores": told}
     return document({**answer, "format": asked.format})

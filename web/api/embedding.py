@@ -13,7 +13,7 @@ from searchx.records import Query, Space, Vectors
 from searchx.search import Library
 from web.answers import document
 from web.api.bodies import read, schema_of, sent_json
-from web.api.inputs import EITHER, Format, Given, packed, queries_of, taking_turns
+from web.api.inputs import EITHER, Format, Given, decoded, packed, queries_of
 from web.api.search import BODY_PROBLEMS, Served
 from web.shapes import Asked
 
@@ -29,6 +29,9 @@ class EmbedAsked(Asked):
         list[Given],
         Field(description="Texts as they stand, or queries of positive parts as JSON."),
     ]
+    as_items: Annotated[
+        bool, Field(description="Embed texts as the indexer embeds passages, not as queries.")
+    ] = False
     format: Annotated[Format, Field(description=f"Of the vectors. {EITHER}.")] = "float"
 
 
@@ -113,7 +116,8 @@ class ModelsAnswer(BaseModel):
 )
 def embed(library: Served, sent: Annotated[bytes, Depends(sent_json)]) -> Response:
     asked = read(EmbedAsked, sent)
-    rows = _embedded(library, queries_of(asked.inputs))
+    queries = queries_of(asked.inputs)
+    rows = _as_items(library, queries) if asked.as_items else _embedded(library, queries)
     answer = {"space": shape_of(library.space), "shape": list(rows.shape), "format": asked.format}
     return document({**answer, "vectors": packed(rows, asked.format)})
 
@@ -154,8 +158,14 @@ def models(library: Served) -> Response:
 
 
 def _embedded(library: Library, queries: Sequence[str | Query]) -> Vectors:
-    with taking_turns(queries):
-        return library.embed_batch(queries)
+    return library.embed_batch(decoded(library, queries))
+
+
+def _as_items(library: Library, queries: Sequence[str | Query]) -> Vectors:
+    texts = [one for one in queries if isinstance(one, str)]
+    if len(texts) < len(queries):
+        raise BadInput("as_items is for texts as they stand; send pictures and queries without it")
+    return library.embed(texts, as_items=True)
 
 
 def shape_of(space: Space) -> dict[str, object]:

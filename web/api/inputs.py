@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from searchx.errors import BadInput
 from searchx.query import query_from_json
 from searchx.records import Query
-from web.pictures import DECODING
+from searchx.search import Library
+from web.decoding import taken_in
 
 MAX_INPUTS = 1000
 MAX_PICTURES = 64
@@ -38,9 +38,9 @@ def queries_of(inputs: Sequence[Given], *, longest: int = MAX_INPUT) -> list[str
     return queries
 
 
-def taking_turns(queries: Sequence[str | Query]) -> AbstractContextManager[object]:
-    """Bound how many requests hold decoded pictures at one time."""
-    return DECODING if any(_pictures(one) for one in queries) else nullcontext()
+def decoded(library: Library, queries: Sequence[str | Query]) -> list[str | Query]:
+    """Give queries whose pictures, which somebody sent, are safe to be decoded here."""
+    return [one if isinstance(one, str) else taken_in(library, one) for one in queries]
 
 
 def packed(array: NDArray[Any], format: Format) -> object:
