@@ -68,12 +68,17 @@ def document(content: object, status: int = 200, media_type: str = "application/
     return Response(json.dumps(content).encode("ascii"), status, media_type=media_type)
 
 
-def problem(status: int, line: str, error: str | None = None) -> Response:
+def problem(status: int, line: str, error: object = None) -> Response:
     """Give the problem+json of RFC 9457 with one line that says what, which, and what to do.
 
     `error` is the type of searchx's own error, for programs.
     """
-    content = {"type": "about:blank", "title": reason(status), "status": status, "detail": line}
+    content: dict[str, object] = {
+        "type": "about:blank",
+        "title": reason(status),
+        "status": status,
+        "detail": line,
+    }
     content |= {"error": error} if error else {}
     return document(content, status, "application/problem+json")
 
@@ -87,9 +92,15 @@ def failure(request: HTTPConnection, status: int, line: str, error: str | None =
     if wants_page(request) and not path.startswith(("/api/", "/v1/", "/mcp")):
         answer: Response = page(request, "failure.html", status, title=reason(status), line=line)
     else:
-        answer = problem(status, line, error)
+        told = _as_openai(status, line, error) if path.startswith("/v1/") else error
+        answer = problem(status, line, told)
     answer.headers["vary"] = "accept"
     return answer
+
+
+def _as_openai(status: int, line: str, error: str | None) -> dict[str, object]:
+    """Give what OpenAI's client shows of a problem."""
+    return {"message": line, "type": error or reason(status), "param": None, "code": None}
 
 
 def wants_page(request: HTTPConnection) -> bool:
