@@ -87,6 +87,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.query": {"searchx.query"},  # the names that others use
     "searchx.query.values": FILTERS,
+    "searchx.query.completing": FILTERS | {"searchx.query.values"},
     "searchx.query.scanning": FILTERS | {"searchx.query.values"},
     "searchx.query.groups": FILTERS | {"searchx.query.scanning", "searchx.query.values"},
     "searchx.query.reading": RECORDS | {"searchx.query.groups", "searchx.query.scanning"},

@@ -564,7 +564,8 @@ def test_a_text_shows_the_picture_that_it_belongs_to(
     assert f'src="/items/{red}/thumbnail" alt="red.png"' in page
     assert "After it" not in page
     results = told.get("/?q=bus&to=text").text
-    assert f'src="/items/{red}/thumbnail" alt="The picture that this text belongs to"' in results
+    small = f'src="/items/{red}/thumbnail?side=240"'
+    assert f'{small} alt="The picture that this text belongs to"' in results
     assert "red.png · red.txt, line 1" in words_of(results)
 
 
@@ -718,7 +719,7 @@ def test_hits_that_were_not_compared_have_no_band(client: TestClient) -> None:
 
 
 def test_the_page_tells_which_words_matched_and_where(client: TestClient) -> None:
-    assert "matched: red, in the file name" in words_of(client.get("/?q=red").text)
+    assert "<mark>red</mark>.png" in client.get("/?q=red").text
 
 
 def test_the_page_offers_what_was_perhaps_meant(client: TestClient) -> None:
@@ -738,9 +739,9 @@ def test_a_bad_filter_is_told_above_the_box_and_nothing_typed_is_lost(client: Te
 
 def test_images_and_texts_stand_in_one_list(client: TestClient) -> None:
     page = client.get("/?q=red+kind:image|text").text
-    assert "7 images and texts, best first" in page
+    assert "Best of 7 images and texts" in page
     assert "/thumbnail" in page and "A blue sea." in page
-    assert 'aria-label="What to find"' not in page  # the words say it
+    assert 'class="tabs"' not in page  # the words say it
 
 
 def test_items_at_random_have_an_address(client: TestClient) -> None:
@@ -853,16 +854,28 @@ def test_a_thumbnail_is_small_kept_and_revalidated(client: TestClient, library: 
     answer = client.get(f"/items/{red.id}/thumbnail")
     assert answer.headers["content-type"] == "image/webp"
     assert open_image(answer.content).size == (480, 360)
-    kept = [one for one in (library.directory / "thumbnails").rglob("*") if one.is_file()]
-    assert [one.read_bytes() for one in kept] == [answer.content]
+    kept = {one.stem.partition("-")[2]: one for one in library.directory.rglob("*.webp")}
+    assert kept.keys() == {"480", "16"}  # and what stands in the page until it is there
+    assert kept["480"].read_bytes() == answer.content
     tag = {"if-none-match": answer.headers["etag"]}
     assert client.get(f"/items/{red.id}/thumbnail", headers=tag).status_code == 304
+
+
+def test_a_thumbnail_comes_in_the_next_of_a_few_sizes(client: TestClient, library: Library) -> None:
+    red = id_of(library, "red.png")
+    sizes = {}
+    for side in (1, 240, 241, 481, 960):
+        answer = client.get(f"/items/{red}/thumbnail?side={side}")
+        sizes[side] = open_image(answer.content).width
+    assert sizes == {1: 240, 240: 240, 241: 480, 481: 640, 960: 640}  # never enlarged
+    assert client.get(f"/items/{red}/thumbnail?side=961").status_code == 422
+    assert client.get(f"/items/{red}/thumbnail?side=0").status_code == 422
 
 
 def test_a_damaged_kept_thumbnail_is_made_again(client: TestClient, library: Library) -> None:
     red = id_of(library, "red.png")
     good = client.get(f"/items/{red}/thumbnail").content
-    kept = next((library.directory / "thumbnails").rglob("*.webp"))
+    kept = next((library.directory / "thumbnails").rglob("*-480.webp"))
     kept.write_bytes(good[:-5])
     assert client.get(f"/items/{red}/thumbnail").content == good
     assert kept.read_bytes() == good

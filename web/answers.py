@@ -20,15 +20,19 @@ from searchx.errors import (
     UnreadableImage,
 )
 from searchx.reasons import matched
+from web.excerpts import beginning, caption_of, ending, excerpt, value_of
 from web.phrases import NAMES, language_of, say
 from web.shapes import MAX_TEXT, MAX_UPLOAD
+from web.sizes import shape_of, sources
 from web.wording import (
     alternative,
     as_words,
     coordinates,
+    marked,
     moment,
     origin,
     spot,
+    standing,
     stars,
     untold,
 )
@@ -119,7 +123,11 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
-    told = (moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched)
+    told = (
+        *(moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched),
+        *(standing, marked, excerpt, ending, beginning, value_of),
+        *(caption_of, shape_of, sources),
+    )
     for one in told:
         environment.filters[one.__name__] = one
     environment.filters["in_url"] = lambda text: quote(text, safe="", errors="replace")

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 
 from searchx.errors import SearchxError
 from searchx.search import Library
-from web import api, pictures, state
+from web import api, completion, pictures, state, thumbnails
 from web.answers import HERE, failure, status_of
+from web.completion import Values
 from web.guard import Guard, secured
 from web.pages import language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
@@ -38,10 +39,13 @@ def create_app(
     )
     app.state.library = library
     app.state.uploads = Uploads()
+    app.state.values = Values(library)
     app.state.token = token
     app.include_router(api.router)
     app.include_router(state.router)
     app.include_router(pictures.router)
+    app.include_router(thumbnails.router)
+    app.include_router(completion.router)
     for one in PAGES:
         app.include_router(one.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")

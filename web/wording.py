@@ -1,12 +1,17 @@
 """What is known of an item, in words for people."""
 
+import re
+from collections.abc import Iterator
 from datetime import datetime, time
 from pathlib import Path
 from typing import Final
 
 from searchx.errors import BadInput
 from searchx.query import written
-from searchx.records import Answer, Item, Location, Metadata, Query
+from searchx.reasons import matched
+from searchx.records import Answer, Item, Location, Metadata, Query, Why
+from searchx.words import words_of
+from web.phrases import Language
 
 ALT_LENGTH: Final = 200  # characters of a text that stands in for a picture
 _ORIGINS: Final = {
@@ -19,6 +24,7 @@ _ORIGINS: Final = {
     "exif-modified": "when a program last saved it, as noted in the file",
     "name": "from the file name",
 }
+_TOKEN: Final = re.compile(r"[^\W_]+")
 
 
 def moment(when: datetime) -> str:
@@ -46,12 +52,29 @@ def coordinates(metadata: Metadata) -> str:
     return ", ".join([north, east, *_height(metadata.altitude)])
 
 
+def standing(why: Why, language: Language = "en") -> str:
+    """Name the words of a query that stand with an item, and where; empty where none do."""
+    return matched(why)
+
+
+def marked(text: str, words: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """Cut a text into pieces, with whether each is one of the words, as the search finds them."""
+    pieces: list[tuple[str, bool]] = []
+    end = 0
+    for start, stop in _found(text, words):
+        if start >= end:
+            pieces += [(text[end:start], False)] if start > end else []
+            pieces.append((text[start:stop], True))
+            end = stop
+    return [*pieces, (text[end:], False)] if end < len(text) else pieces
+
+
 def stars(rating: int) -> str:
     """Draw a rating of 0 to 5 stars."""
     return "★" * rating + "☆" * (5 - rating)
 
 
-def spot(place: Location) -> str:
+def spot(place: Location, language: Language = "en") -> str:
     """Say where in a file an item stands: "caption", "row 12", "page 3, line 7"; or empty."""
     words = [place.fragment] if place.fragment else []
     return ", ".join([*words, *(one for one in _numbered(place) if one not in _parts(place))])
@@ -102,6 +125,20 @@ def _height(metres: float | None) -> list[str]:
     if metres is None:
         return []
     return [f"{abs(metres):.0f} m" + (" below the sea" if round(metres) < 0 else "")]
+
+
+def _found(text: str, words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Give where words stand, in order; those of scripts without spaces stand inside others."""
+    wanted = {one for word in words for one in words_of(word)}
+    inside = [word for word in words if len(words_of(word)) > 1]
+    for token in _TOKEN.finditer(text):
+        terms = words_of(token[0])
+        if len(terms) == 1 and terms[0] in wanted:
+            yield token.span()
+        elif len(terms) > 1:
+            places = [(token[0].find(word), len(word)) for word in inside]
+            for at, length in sorted((at, -length) for at, length in places if at >= 0):
+                yield token.start() + at, token.start() + at - length
 
 
 def _parts(place: Location) -> set[str]:

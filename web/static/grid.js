@@ -38,7 +38,9 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || !document.querySelector("main .hits")) return;
   const inside = document.activeElement?.closest(".hits");
   if (event.key === "Escape" && inside) {
-    document.getElementById("q")?.focus();
+    const box = document.getElementById("q");
+    box?.focus();
+    box?.setSelectionRange(box.value.length, box.value.length);
     return;
   }
   if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;

@@ -3,6 +3,8 @@ import "./look.js";
 import "./keys.js";
 import "./picture.js";
 import "./grid.js";
+import "./box.js";
+import "./scroll.js";
 
 document.addEventListener("submit", () => document.body.classList.add("busy"));
 // a page that comes back from the browser's history must not look busy
