@@ -73,6 +73,9 @@ def values_of(request: Request) -> Values:
     return values
 
 
+ValuesHere = Annotated[Values, Depends(values_of)]
+
+
 @router.get(
     "/api/complete",
     summary="What could be typed next",
@@ -80,7 +83,7 @@ def values_of(request: Request) -> Values:
     tags=["search"],
 )
 def complete(
-    values: Annotated[Values, Depends(values_of)],
+    values: ValuesHere,
     q: Annotated[str, Query(max_length=MAX_TEXT, description="What is typed.")] = "",
     at: Annotated[
         int | None, Query(ge=0, le=MAX_TEXT, description="Where; at its end without it.")

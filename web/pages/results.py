@@ -12,13 +12,14 @@ from fastapi.responses import RedirectResponse, Response
 from searchx import records
 from searchx.errors import BadInput, NoLibrary, SearchxError
 from searchx.query import notice, parse
-from searchx.records import Hit, Kind, Target
+from searchx.records import Facet, Facets, Hit, Kind, Target
 from searchx.search import Library
 from web import api
 from web.answers import page, status_of
 from web.api import Served
 from web.asked import Asked, AskedHere, unfiltered
 from web.chips import DIFFERENT, chips
+from web.completion import Values, ValuesHere
 from web.panel import panel
 from web.pictures import Uploads, UploadsHere
 from web.shapes import MAX_TEXT, How
@@ -26,16 +27,19 @@ from web.thumbnails import preview
 from web.wording import is_running_text, weak_from
 
 START_PICTURES = 24
+LONGEST_TRY = 40  # characters
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def home(request: Request, library: Served, uploads: UploadsHere, asked: AskedHere) -> Response:
+def home(
+    request: Request, library: Served, uploads: UploadsHere, values: ValuesHere, asked: AskedHere
+) -> Response:
     if asked.random is not None:
         return _sample_page(request, library, asked, asked.random)
     if not asked.anything:
-        return _start_page(request, library, asked)
+        return _start_page(request, library, values, asked)
     return _results_page(request, library, uploads, asked)
 
 
@@ -97,7 +101,7 @@ def _results_page(request: Request, library: Library, uploads: Uploads, asked: A
     )
 
 
-def _start_page(request: Request, library: Library, asked: Asked) -> Response:
+def _start_page(request: Request, library: Library, values: Values, asked: Asked) -> Response:
     """Show the box, and some pictures of the library: the same ones all day."""
     try:
         items = library.sample(START_PICTURES, "image", seed=date.today().toordinal())
@@ -109,9 +113,17 @@ def _start_page(request: Request, library: Library, asked: Asked) -> Response:
         asked=asked,
         state=library.overview(),
         skipped=len(library.skipped()),
+        tries=_tries(values.facets()),
         hits=[Hit(item, 0.0) for item in items],
         preview=partial(preview, directory=library.directory),
     )
+
+
+def _tries(facets: Facets) -> list[Facet]:
+    """Give some filters to begin with: what the library has most of, and its latest year."""
+    years = sorted(facets.year, key=lambda one: one.value)[-1:]
+    each = (years, facets.folder[:1], facets.camera[:1], facets.keyword[:1])
+    return [one for of in each for one in of if len(one.where) <= LONGEST_TRY]
 
 
 def _shown(
