@@ -15,6 +15,7 @@ from searchx.query import Typed, typed_at
 from searchx.records import Facet, Facets
 from searchx.search import Library
 from web.answers import document
+from web.folders import named, shortly
 from web.shapes import MAX_TEXT
 
 OFFERED: Final = 8
@@ -62,7 +63,8 @@ class Values:
             now = time.monotonic()
             if self._counted is None or now - self._counted[0] > FRESH:
                 try:
-                    self._counted = (now, self._library.facets(None, _VALUES))
+                    facets = self._library.facets(None, _VALUES)
+                    self._counted = (now, shortly(facets, named(facets)))
                 except SearchxError:
                     self._counted = (now, Facets())
             return self._counted[1]

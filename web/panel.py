@@ -11,6 +11,7 @@ from searchx.records import Facet, Facets, Query
 from searchx.search import Library
 from web.asked import Asked
 from web.chips import narrowed, terms
+from web.folders import named, shortly
 
 SHOWN: Final = 12  # values of one group
 GROUPS: Final = ("year", "folder", "keyword", "camera", "format", "orientation", "rating", "has")
@@ -46,14 +47,20 @@ def panel(library: Library, asked: Asked, typed: Query) -> list[Group]:
 def _groups(library: Library, asked: Asked, typed: Query) -> Iterator[Group]:
     every = terms(typed.where)
     everything = library.facets(None, SHOWN * 100)
-    here = library.facets(typed.where, SHOWN) if every else everything
+    names = named(everything)
+
+    def counted(where: Filter | None) -> Facets:
+        return shortly(library.facets(where, SHOWN), names)
+
+    here = counted(typed.where)
     for name in GROUPS:
         known = {_filter(one): one for one in values(everything, name)}
+        known |= {_filter(one): one for one in values(shortly(everything, names), name)}
         chosen = [one for one in every if one in known]
         shown = values(here, name)
         if chosen and name not in _ADDED:  # the others can take its place
             rest = narrowed(typed, tuple(one for one in every if one not in chosen)).where
-            shown = values(library.facets(rest, SHOWN), name)
+            shown = values(counted(rest), name)
         choices = [
             choice
             for one in _listed(shown, known, chosen)
