@@ -28,7 +28,7 @@ function across(all, from, down) {
 function next(key) {
   const all = links();
   const at = all.indexOf(document.activeElement?.closest(".hits li")?.querySelector(".open"));
-  if (at < 0) return all[0];
+  if (at < 0) return all.find((one) => one.getBoundingClientRect().bottom > 120); // the first in sight
   if (key in STEPS) return all[at + STEPS[key]];
   return across(all, all[at], key === "ArrowDown");
 }
@@ -45,8 +45,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
   const free = !document.activeElement || document.activeElement === document.body;
-  if (!inside && !(free && event.key.startsWith("Arrow"))) return;
-  if (!inside && (event.key === "ArrowUp" || event.key === "ArrowLeft")) return;
+  if (!inside && !(free && event.key === "ArrowRight")) return; // the others scroll
   const link = next(event.key);
   if (!link) return;
   event.preventDefault();

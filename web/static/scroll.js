@@ -18,19 +18,25 @@ async function fetched(search) {
   return markup.getElementById("hits");
 }
 
-// Adds a page to what is there: to the last list where it goes on, else below its own line.
+// Adds a page to what is there. Nothing is put above what is seen: once the weak have begun, and
+// where all are weak from the first on, all goes into the last list.
 function add(more) {
+  const bands = [...hits.querySelectorAll(".band")];
+  const isParted = hits.querySelector(".divide") !== null;
+  const isOne = isParted || (bands.length > 0 && bands.at(-1).dataset.band === "weak");
   const known = new Set([...hits.querySelectorAll("li[id]")].map((one) => one.id));
   let count = 0;
   const further = hits.querySelector(".further");
   for (const part of [...more.children]) {
     if (part.matches(".hits")) {
       const fresh = [...part.children].filter((one) => !known.has(one.id));
-      const list = hits.querySelector(`.hits[data-part="${part.dataset.part}"]`);
+      const list = isOne
+        ? [...hits.querySelectorAll(".hits")].at(-1)
+        : hits.querySelector(`.hits[data-part="${part.dataset.part}"]`);
       count += fresh.length;
       if (list) list.append(...fresh);
       else further.before(part);
-    } else if (part.matches(".divide") && !hits.querySelector(".divide")) {
+    } else if (part.matches(".divide") && !isOne) {
       further.before(part);
     }
   }
