@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -41,10 +41,12 @@ from searchx.records import (
     Space,
     Target,
     Vectors,
+    Why,
 )
 from searchx.refreshing import KINDS
 from searchx.vectors import Found
 from searchx.views import Touched, View, is_current, read_view
+from searchx.words import called
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -135,7 +137,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the catalog and the snapshots."""
+        """Let go of the catalog and the snapshots; what is asked afterwards raises LibraryError."""
         self._views.clear()
         self._catalog.close()
 
@@ -182,7 +184,14 @@ class Library:
             question = question_of(asked, lambda: self.encoder, self._catalog)
         found, items = self._page(question, asked.where, target, k, order, cursor, spent)
         hits = tuple(
-            Hit(items[one.id], one.score, one.relevance, one.band, one.why, one.alike)
+            Hit(
+                _as_called(items[one.id], one.why, question.words),
+                one.score,
+                one.relevance,
+                one.band,
+                one.why,
+                one.alike,
+            )
             for one in found.places
             if one.id in items
         )
@@ -426,6 +435,16 @@ def open_library(
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
 
 
+def _as_called(item: Item, why: Why, words: str) -> Item:
+    """Put that place first whose name holds the words that were asked for, where one does."""
+    if "name" not in why.fields or len(item.locations) == 1:
+        return item
+    names = [(PurePath(one.path).name, one.fragment) for one in item.locations]
+    first = item.locations[called(words, names)]
+    others = (one for one in item.locations if one is not first)
+    return replace(item, locations=(first, *others))
+
+
 def _asked(query: str | Query, where: str | Filter | None) -> Query:
     if not isinstance(query, str | Query):
         raise BadInput(f"the query is {type(query).__name__}; give a text or a Query")
@@ -464,9 +483,11 @@ def kind_of(where: Filter | None) -> Target | None:
         case Not(Is("kind", value)):
             return next((kind for kind in KINDS if kind != value.lower()), None)
         case All(of):
-            return next((kind for one in of if (kind := kind_of(one))), None)
-        case Either(of) if of and all(isinstance(one, Is) and one.field == "kind" for one in of):
-            return "both"
+            said = {kind_of(one) for one in of} - {None}
+            return next((kind for kind in KINDS if kind in said), "both" if said else None)
+        case Either(of) if of:
+            said = {kind_of(one) for one in of}
+            return None if None in said else said.pop() if len(said) == 1 else "both"
     return None
 
 

@@ -107,7 +107,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.prompts": set[str](),
     "searchx.duplicates": RECORDS | {"searchx.encoder"},
     "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
-    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
+    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
@@ -149,6 +149,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.refreshing",
         "searchx.vectors",
         "searchx.views",
+        "searchx.words",
     },
     "searchx.upkeep": RECORDS
     | SQL
