@@ -24,7 +24,9 @@ from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
+from searchx.heat import Heat, heat_of
 from searchx.paging import Page, page
+from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
 from searchx.ranked import Order, Search
@@ -268,6 +270,17 @@ class Library:
         if vector is None:
             raise BadInput("the query has nothing but a filter; write what you look for")
         return vector[None]
+
+    def heat(self, query: str | Query, picture: Path | bytes) -> Heat:
+        """Tell where a picture answers a query: how near each part of it is by itself.
+
+        Gives (12, 12) cosines above their mean, of cells down and across the upright picture,
+        which need not be in the library. Negative parts and filters are left out of account.
+        Raises BadInput for a query that is nothing else, and UnreadableImage.
+        """
+        vector = self.embed(_asked(query, None))[0]
+        image = open_image(picture, at_least=3 * self.encoder.fit.side)  # windows are a third
+        return heat_of(self.encoder, image, vector)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None

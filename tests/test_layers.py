@@ -107,6 +107,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.prompts": set[str](),
     "searchx.duplicates": RECORDS | {"searchx.encoder"},
     "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
+    "searchx.heat": RECORDS | {"searchx.encoder"},
     "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.refreshing": RECORDS
@@ -142,7 +143,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.database",
         "searchx.encoder",
         "searchx.facets",
+        "searchx.heat",
         "searchx.paging",
+        "searchx.pictures",
         "searchx.query",
         "searchx.questions",
         "searchx.ranked",
