@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
 from searchx.durable import sync
-from searchx.errors import BadInput, LibraryCorrupt, LibraryInUse, NoLibrary
+from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
 from searchx.facets import Columns, read_columns
 from searchx.fetching import context, fetch, joined
 from searchx.filtering import matching
@@ -87,7 +87,8 @@ class Catalog:
 
     def __init__(self, directory: Path, engine: sa.Engine) -> None:
         self.directory = directory
-        self._engine = engine
+        self._opened = engine
+        self._is_closed = False
         self._lock = FileLock(directory / "indexing.lock")
         self._holder = directory / "indexing.json"  # who holds it, for people
 
@@ -115,8 +116,9 @@ class Catalog:
         return cls(directory, engine)
 
     def close(self) -> None:
-        """Let go of the database file."""
-        self._engine.dispose()
+        """Let go of the database file; whatever is asked for afterwards raises LibraryError."""
+        self._is_closed = True
+        self._opened.dispose()
 
     @contextmanager
     def indexing(self) -> Iterator[None]:
@@ -428,6 +430,13 @@ class Catalog:
                 connection.execute(sa.text("DELETE FROM removal"))  # no snapshot asks for them
         with plain_errors(self.directory):
             shrink(self._engine)
+
+    @property
+    def _engine(self) -> sa.Engine:
+        # Once disposed of, it would open the file again without a word.
+        if self._is_closed:
+            raise LibraryError(f"{self.directory} was closed here; open it again to go on")
+        return self._opened
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from searchx.ids import NO_IDS, among, ids_in
 from searchx.records import Ids, Kind
-from searchx.words import Asked, asked, words_of, words_of_name
+from searchx.words import Asked, asked, words_of, words_of_place
 
 FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "image": ("name", "caption", "keyword"),
@@ -37,7 +37,6 @@ _USUAL: Final = {"name": 8, "caption": 12, "keyword": 6, "passage": 80}
 _SATURATION: Final = 1.2  # k1 of BM25
 _BY_LENGTH: Final = 0.5  # b of BM25
 
-_SAMPLE: Final = "sample "  # and the name that a picture has in an archive
 _WHERE: Final = "mine.item_id IN (SELECT value FROM json_each(:ids)) AND item.kind = :kind"
 # CROSS JOIN keeps SQLite from beginning with all items of the kind.
 _MINE: Final = "FROM location AS mine CROSS JOIN item ON item.id = mine.item_id "
@@ -323,9 +322,7 @@ def _wanted(connection: sa.Connection, kind: Kind, ids: Sequence[int]) -> dict[i
     found: dict[int, dict[str, list[str]]] = {}
     for item, name, fragment in _of(connection, _NAMES, kind, ids):
         words = found.setdefault(item, {}).setdefault("name", [])
-        words += words_of_name(_decoded(name))
-        if (place := _decoded(fragment)).startswith(_SAMPLE):
-            words += words_of_name(place.removeprefix(_SAMPLE))
+        words += words_of_place(_decoded(name), _decoded(fragment))
     for field, statement in _TEXTS[kind]:
         for item, text in _of(connection, statement, kind, ids):
             if item in found:

@@ -97,7 +97,7 @@ class Item:
     text: str | None = None  # the passage, for a text
     width: int | None = None  # pixels after EXIF orientation, for an image
     height: int | None = None
-    metadata: Metadata | None = None  # of its first location, for an image
+    metadata: Metadata | None = None  # of the place where it was found first, for an image
     captions: tuple[str, ...] = ()  # the texts that belong to it, for an image
     pictures: tuple[int, ...] = ()  # the images that it belongs to, for a text
 
@@ -131,7 +131,7 @@ class Why:
 class Hit:
     """An item with its exact cosine to the query, and what that means in this library."""
 
-    item: Item
+    item: Item  # its first location is one that the query calls by name, where it calls one
     score: float
     relevance: float | None = None  # calibrated, in [0, 1]; None where it cannot be told
     band: Band | None = None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from searchx.encoder import Encoder
 from searchx.records import Space, Vectors
 from searchx.relevance import everyday_captions
+from searchx.views import SNAPSHOTS
 
 _BATCH: Final = 128
 _SHIPPED: Final = Path(__file__).parent / "models" / "mini"
@@ -48,7 +49,7 @@ def kept_references(directory: Path, space: Space) -> Vectors | None:
 
 def sweep_references(directory: Path) -> None:
     """Remove what interrupted processes left half written; who still writes it tries again."""
-    for left in (directory / "snapshots").glob(".references-*"):
+    for left in (directory / SNAPSHOTS).glob(".references-*"):
         with suppress(OSError):
             left.unlink()
 
@@ -64,7 +65,7 @@ def _keep(place: Path, found: NDArray[np.float16]) -> None:
 
 
 def _place(directory: Path, space: Space) -> Path:
-    return directory / "snapshots" / _name(space)
+    return directory / SNAPSHOTS / _name(space)
 
 
 def _name(space: Space) -> str:

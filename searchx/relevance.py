@@ -29,7 +29,6 @@ from searchx.errors import BadInput
 from searchx.records import Band, Kind, Vectors
 
 Floats: TypeAlias = NDArray[np.floating]
-Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]
 
 CAPTIONS: Final = Path(__file__).parent / "models" / "captions.txt.gz"
 HITS: Final = 10  # so many scores are looked at to tell whether there is an answer
@@ -222,25 +221,6 @@ class Background:
         signs[:, 4] = self.best.above(_nearest(best, self.references))
         return signs
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Give what `np.savez` keeps; the references are left out, they are common property."""
-        levels = np.array([self.hit, self.asked, self.best])
-        return {
-            "direction": np.array(self.direction),
-            "count": np.array(self.count),
-            "levels": levels,
-            "covariance": self.covariance,
-        }
-
-    @classmethod
-    def read(cls, arrays: Arrays, references: Vectors) -> "Background":
-        """Take up what `arrays` gave."""
-        hit, asked, best = (Level(float(mean), float(spread)) for mean, spread in arrays["levels"])
-        direction = Direction(*(_kind(str(one)) for one in arrays["direction"]))
-        covariance = np.asarray(arrays["covariance"], np.float32)
-        count = int(arrays["count"])
-        return cls(direction, count, hit, asked, best, covariance, references)
-
     @property
     def _curves(self) -> Curves:
         return CURVES[self.direction]
@@ -305,11 +285,3 @@ def _check(sample: Vectors, references: Vectors, asked: Vectors) -> None:
             f"sample, references and asked are {sample.shape[1]}, {references.shape[1]} and "
             f"{asked.shape[1]} wide; embed all of them with the library's own encoder"
         )
-
-
-def _kind(name: str) -> Kind:
-    if name == "image":
-        return "image"
-    if name == "text":
-        return "text"
-    raise BadInput(f'"{name}" is no kind of item; measure the background again')

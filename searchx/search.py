@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,9 @@ from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
+from searchx.heat import Heat, heat_of
 from searchx.paging import Page, page
+from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
 from searchx.ranked import Order, Search
@@ -41,10 +43,12 @@ from searchx.records import (
     Space,
     Target,
     Vectors,
+    Why,
 )
 from searchx.refreshing import KINDS
 from searchx.vectors import Found
 from searchx.views import Touched, View, is_current, read_view
+from searchx.words import called
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -135,7 +139,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of the catalog and the snapshots."""
+        """Let go of the catalog and the snapshots; what is asked afterwards raises LibraryError."""
         self._views.clear()
         self._catalog.close()
 
@@ -182,7 +186,14 @@ class Library:
             question = question_of(asked, lambda: self.encoder, self._catalog)
         found, items = self._page(question, asked.where, target, k, order, cursor, spent)
         hits = tuple(
-            Hit(items[one.id], one.score, one.relevance, one.band, one.why, one.alike)
+            Hit(
+                _as_called(items[one.id], one.why, question.words),
+                one.score,
+                one.relevance,
+                one.band,
+                one.why,
+                one.alike,
+            )
             for one in found.places
             if one.id in items
         )
@@ -259,6 +270,17 @@ class Library:
         if vector is None:
             raise BadInput("the query has nothing but a filter; write what you look for")
         return vector[None]
+
+    def heat(self, query: str | Query, picture: Path | bytes) -> Heat:
+        """Tell where a picture answers a query: how near each part of it is by itself.
+
+        Gives (12, 12) cosines above their mean, of cells down and across the upright picture,
+        which need not be in the library. Negative parts and filters are left out of account.
+        Raises BadInput for a query that is nothing else, and UnreadableImage.
+        """
+        vector = self.embed(_asked(query, None))[0]
+        image = open_image(picture, at_least=3 * self.encoder.fit.side)  # windows are a third
+        return heat_of(self.encoder, image, vector)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -426,6 +448,16 @@ def open_library(
     return Library.open(directory, encoder=encoder, device=device, announce=announce)
 
 
+def _as_called(item: Item, why: Why, words: str) -> Item:
+    """Put that place first whose name holds the words that were asked for, where one does."""
+    if "name" not in why.fields or len(item.locations) == 1:
+        return item
+    names = [(PurePath(one.path).name, one.fragment) for one in item.locations]
+    first = item.locations[called(words, names)]
+    others = (one for one in item.locations if one is not first)
+    return replace(item, locations=(first, *others))
+
+
 def _asked(query: str | Query, where: str | Filter | None) -> Query:
     if not isinstance(query, str | Query):
         raise BadInput(f"the query is {type(query).__name__}; give a text or a Query")
@@ -464,9 +496,11 @@ def kind_of(where: Filter | None) -> Target | None:
         case Not(Is("kind", value)):
             return next((kind for kind in KINDS if kind != value.lower()), None)
         case All(of):
-            return next((kind for one in of if (kind := kind_of(one))), None)
-        case Either(of) if of and all(isinstance(one, Is) and one.field == "kind" for one in of):
-            return "both"
+            said = {kind_of(one) for one in of} - {None}
+            return next((kind for kind in KINDS if kind in said), "both" if said else None)
+        case Either(of) if of:
+            said = {kind_of(one) for one in of}
+            return None if None in said else said.pop() if len(said) == 1 else "both"
     return None
 
 

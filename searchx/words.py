@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
@@ -22,6 +22,7 @@ _STOP_WORDS: Final = frozenset(
         *("were", "with", "you", "your"),
     )
 )
+_SAMPLE: Final = "sample "  # and the name that a picture has in an archive
 _WHOLE: Final = "\u00b7"  # begins and joins the words of a whole name; stands in no word itself
 _MARKS: Final = re.compile("[\u0300-\u036f]+")  # accents, once they stand apart from their letters
 # In these scripts marks that are no letters stand inside a word: those of India, Thai and Lao,
@@ -103,6 +104,28 @@ def words_of_name(name: str) -> list[str]:
     parts = [part.lower() for part in _PART_OF_NAME.findall(name)]
     wholes = [one for one in (_whole(name), _whole(PurePath(name).stem)) if one]
     return list(dict.fromkeys(chain(words_of(name), parts, wholes)))
+
+
+def words_of_place(name: str, fragment: str) -> list[str]:
+    """Cut what a place is called into words: its file, and its sample in an archive."""
+    words = words_of_name(name)
+    if fragment.startswith(_SAMPLE):
+        words += words_of_name(fragment.removeprefix(_SAMPLE))
+    return words
+
+
+def called(text: str, places: Sequence[tuple[str, str]]) -> int:
+    """Give which of some places, names and fragments, a text calls by most of its words.
+
+    One whose whole name it is comes before all others; of equals the first.
+    """
+    question = asked(text)
+
+    def held(place: int) -> tuple[bool, int]:
+        words = set(words_of_place(*places[place]))
+        return any(one in words for one in question.names), len(words & question.terms.keys())
+
+    return max(range(len(places)), key=held)
 
 
 def _spoken(spoken: str) -> Iterator[tuple[str, str]]:

@@ -107,7 +107,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.prompts": set[str](),
     "searchx.duplicates": RECORDS | {"searchx.encoder"},
     "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
-    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
+    "searchx.heat": RECORDS | {"searchx.encoder"},
+    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
@@ -142,13 +143,16 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.database",
         "searchx.encoder",
         "searchx.facets",
+        "searchx.heat",
         "searchx.paging",
+        "searchx.pictures",
         "searchx.query",
         "searchx.questions",
         "searchx.ranked",
         "searchx.refreshing",
         "searchx.vectors",
         "searchx.views",
+        "searchx.words",
     },
     "searchx.upkeep": RECORDS
     | SQL

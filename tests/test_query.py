@@ -24,6 +24,7 @@ from searchx.filters import (
     Not,
     Within,
 )
+from searchx.pictures.images import _FORMATS, _NAMES
 from searchx.query import (
     MAX_PARTS,
     WEIGHTS,
@@ -56,6 +57,8 @@ def year(first: int, last: int | None = None) -> Between:
         "black-and-white t-shirt",
         "3-5 people",
         "a dog - a beach",
+        "a dog \u2013 a beach, Wien\u2013Linz, \u20135 \u2013 \u2013\u2013snow",
+        "call me Ishmael \u2014Melville",
         "- -- --- --snow -5 -3.5 -> -_- +1 +49 c++ ->x",
         "note: buy milk",
         "near: the river, title: unknown",
@@ -100,6 +103,11 @@ def test_blanks_quotes_and_unseen_signs_are_put_in_order(text: str, words: str) 
     [
         ("-snow", (Part("snow", weight=-1),)),
         ("\u2212snow \uff0drain", (Part("snow", weight=-1), Part("rain", weight=-1))),
+        ("\u2013snow \u2012rain", (Part("snow", weight=-1), Part("rain", weight=-1))),
+        (
+            '\u2013"deep snow"^0.3 \u2013like:7',
+            (Part("deep snow", weight=-0.3), Part(like=7, weight=-1)),
+        ),
         ("-black-and-white", (Part("black-and-white", weight=-1),)),
         ("-snow, -rain.", (Part("snow", weight=-1), Part("rain", weight=-1))),
         ('-"deep snow"^0.3', (Part("deep snow", weight=-0.3),)),
@@ -142,6 +150,7 @@ def test_a_home_folder_is_found_unless_it_is_quoted() -> None:
         ("\uff46older\uff1a旅行\uff12", Is("folder", "旅行\uff12")),
         ("camera:canon|nikon", Either((Is("camera", "canon"), Is("camera", "nikon")))),
         ('camera:"canon r5"|nikon|', Either((Is("camera", "canon r5"), Is("camera", "nikon")))),
+        ("\u2013folder:a \u2012(ext:b)", All((Not(Is("folder", "a")), Not(Is("ext", "b"))))),
         ("-folder:a|b", Not(Either((Is("folder", "a"), Is("folder", "b"))))),
         ("+folder:a", Is("folder", "a")),
         ("folder:a folder:b", All((Is("folder", "a"), Is("folder", "b")))),
@@ -668,6 +677,12 @@ def test_the_page_has_every_filter_with_an_example_that_works() -> None:
         assert {f"{key}:" for key in used if key in KEYS} == set(code(row[0]))
         for one in code(row[1]):
             assert parse_filter(one)
+
+
+def test_the_page_has_every_format_that_a_picture_can_have() -> None:
+    row = next(row for row in rows("Filter") if code(row[0]) == ["format:"])
+    names = {_NAMES.get(name, name) for name in _FORMATS} | {"JPEG XL", "RAW"}
+    assert sorted(code(row[2])) == sorted(name.lower() for name in names)
 
 
 def test_what_the_page_says_of_a_query_holds() -> None:

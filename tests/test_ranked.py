@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,29 @@ def test_a_filter_alone_lists_what_was_indexed_last(many: Library) -> None:
     assert {(hit.relevance, hit.why.rank) for hit in hits} == {(None, None)}
     answer = many.ask(Query(where=Is("ext", "nothing")))
     assert (answer.hits, answer.has_match) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("where", "kinds"),
+    [
+        ("kind:image", {"image"}),
+        ("kind:text|text", {"text"}),
+        ("-kind:image", {"text"}),
+        ("(kind:text id:1-) OR (kind:text id:2-)", {"text"}),
+        ("kind:text OR -kind:text", {"image", "text"}),
+        ("kind:image|text kind:text", {"text"}),
+        ("kind:text OR id:1-", {"image"}),  # says nothing of what to find: pictures, as always
+    ],
+)
+def test_a_filter_says_what_to_find_where_it_leaves_one_kind(
+    catalog: Catalog, library: Library, where: str, kinds: set[str]
+) -> None:
+    add(catalog, range(3))
+    add(catalog, range(3), "text")
+    found = library.ask(Query("red"), 10, where=where)
+    assert {hit.item.kind for hit in found.hits} == kinds
+    assert {one.kind for one in found.explained} == kinds  # and nothing else is gone through
+    assert {one.kind for one in library.sample(10, where=where)} <= kinds
 
 
 def test_filtering_a_list_leaves_its_order(many: Library) -> None:
@@ -242,3 +266,33 @@ def test_what_holds_an_excluded_word_is_not_raised_by_the_others(tmp_path: Path)
     assert turned["tower"].why.lowered == plain["tower"].why.lowered == 0
     assert turned["tower by the clock"].why.lowered > 0
     assert Path(hits[-1].path).stem == "tower by the clock"
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("tower", "red tower.jpg"),
+        ("a tower and a clock", "tower clock.jpg"),
+        ("2.jpg", "2.jpg"),
+        ("tower 2.jpg", "2.jpg"),  # a whole name is more than a word of another one
+        ("the bridge", "shard.tar"),
+        ("blue", "1.jpg"),  # calls none of them
+        ("-clock tower", "red tower.jpg"),
+    ],
+)
+def test_a_hit_shows_the_place_that_was_asked_for(tmp_path: Path, asked: str, first: str) -> None:
+    places = ("1.jpg", "2.jpg", "red tower.jpg", "tower clock.jpg")
+    content = Content("image", digest(1))
+    with closing(fresh(tmp_path)) as catalog, catalog.writing() as tx:
+        tx.add_items([NewItem("image", digest(1), vector(1)[0])])
+        for name in places:
+            tx.set_file(ROOT, NewFile(f"{ROOT}/{name}", 1, 1, [content]))
+        samples = [replace(content, fragment=f"sample {key}") for key in ("lake", "bridge")]
+        tx.set_file(ROOT, NewFile(f"{ROOT}/shard.tar", 1, 1, samples))
+    with Library.open(tmp_path, encoder=ENCODER) as library:
+        (hit,) = library.search(asked)
+        item = library.item(hit.id)
+    assert Path(hit.path).name == first
+    assert hit.item.locations[0].fragment == ("sample bridge" if "bridge" in asked else "")
+    rest = [one for one in item.locations if one != hit.item.locations[0]]
+    assert list(hit.item.locations[1:]) == rest  # the others stay in their order

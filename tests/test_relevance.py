@@ -1,7 +1,5 @@
 """A background turns cosines into relevance: laws, and structure that was put in on purpose."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -181,18 +179,6 @@ def test_pictures_that_look_for_pictures_leave_themselves_out() -> None:
     here = Background.of(Direction("image", "image"), 28, items, some(200, 2))
     others = (items.astype(np.float64) @ items.T)[~np.eye(28, dtype=bool)]
     assert here.hit == pytest.approx((others.mean(), others.std()), abs=1e-6)
-
-
-def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
-    here = background()
-    for name, array in here.arrays().items():
-        np.save(tmp_path / f"{name}.npy", array)  # no pickles
-    kept = {place.stem: np.load(place) for place in tmp_path.iterdir()}
-    again = Background.read(kept, here.references)
-    query, scores, best = some(1, 4)[0], np.linspace(0.6, 0.2, 10), some(1, 5)[0]
-    assert again.direction == here.direction
-    assert again.relevance(query, scores).tolist() == here.relevance(query, scores).tolist()
-    assert again.has_answer(query, scores, best) == here.has_answer(query, scores, best)
 
 
 @pytest.mark.parametrize("name", ["sample", "references", "asked"])

@@ -1,6 +1,6 @@
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +13,12 @@ from indexer.pipeline import index
 from searchx.catalog import Catalog, NewFile
 from searchx.errors import (
     BadInput,
+    LibraryError,
     NoLibrary,
     SpaceMismatch,
     UnreadableImage,
 )
+from searchx.filters import Is
 from searchx.records import Hit, Query
 from searchx.refreshing import refresh_snapshots
 from searchx.search import Library, Overview
@@ -99,6 +101,31 @@ def test_another_encoder_is_refused(catalog: Catalog, photos: Path) -> None:
         pytest.raises(SpaceMismatch, match=r'made by model "colour".*"shade"'),
     ):
         library.search("red")
+
+
+def test_a_closed_library_says_so(library: Library, photos: Path) -> None:
+    assert library.search("red")
+    library.close()
+    library.close()  # as with files, no matter
+    ways: list[Callable[[], object]] = [
+        lambda: library.search("red"),
+        lambda: library.search(Query(where=Is("ext", "png"))),
+        lambda: library.search_batch(["red"]),
+        lambda: library.search_batch(ENCODER.embed_texts(["red"])),
+        lambda: library.sample(3),
+        lambda: library.embed(Query("red")),
+        lambda: library.explain("red"),
+        lambda: library.item(1),
+        lambda: library.context(1),
+        lambda: library.encoder,
+        library.skipped,
+        library.check,
+        library.overview,
+        library.status,
+    ]
+    for way in ways:
+        with pytest.raises(LibraryError, match="was closed here"):
+            way()
 
 
 def test_nothing_indexed_yet_is_said(tmp_path: Path) -> None:

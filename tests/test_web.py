@@ -518,7 +518,7 @@ def test_the_page_of_a_picture_tells_what_is_known_of_it(
         "Place 43.6083 N, 116.2000 W",
         "Rating ★★★★☆ 4 of 5 stars",
         "Keyword <b>wet</b> & dry",
-        "Format PNG, ",
+        "Format PNG , ",
         "Size 64 \N{MULTIPLICATION SIGN} 48 pixels",
         f"Text that belongs to it {CAPTION}",
     ):
@@ -529,9 +529,11 @@ def test_the_page_of_a_picture_tells_what_is_known_of_it(
 
 def test_a_keyword_leads_to_a_search_for_it(told: TestClient, told_library: Library) -> None:
     page = told.get(f"/items/{id_of(told_library, 'red.png')}").text
-    address = re.findall(r'href="(/\?q=[^"]+)"', page)[0]
-    assert address == "/?q=%3Cb%3Ewet%3C%2Fb%3E%20%26%20dry"
-    assert 'value="&lt;b&gt;wet&lt;/b&gt; &amp; dry"' in told.get(address).text
+    address = re.findall(r'href="(/\?q=keyword[^"]+)"', page)[0]
+    assert address == "/?q=keyword%3A%22%3Cb%3Ewet%3C%2Fb%3E%20%26%20dry%22"
+    results = told.get(address).text
+    assert 'value="keyword:&#34;&lt;b&gt;wet&lt;/b&gt; &amp; dry&#34;"' in results
+    assert f"/items/{id_of(told_library, 'red.png')}?" in results
 
 
 def test_the_page_of_a_picture_of_which_nothing_is_known_has_no_empty_facts(
@@ -539,7 +541,7 @@ def test_the_page_of_a_picture_of_which_nothing_is_known_has_no_empty_facts(
 ) -> None:
     words = words_of(told.get(f"/items/{id_of(told_library, 'blue.png')}").text)
     assert not re.search(r"\b(Title|Taken|Place|Camera|Rating|Keywords?|belongs?)\b", words)
-    assert "Format PNG, " in words
+    assert "Format PNG , " in words
 
 
 def test_the_page_of_a_passage_tells_its_place_and_what_stands_beside_it(
@@ -561,7 +563,8 @@ def test_a_text_shows_the_picture_that_it_belongs_to(
     page = told.get(f"/items/{text}?q=bus&to=text").text
     assert "The picture it belongs to" in page
     assert f'href="/items/{red}?q=bus&amp;to=text"' in page
-    assert f'src="/items/{red}/thumbnail" alt="red.png"' in page
+    named = re.findall(rf'src="/items/{red}/thumbnail" alt="([^"]*)"', page)
+    assert html.unescape(named[0]) == CAPTION
     assert "After it" not in page
     results = told.get("/?q=bus&to=text").text
     small = f'src="/items/{red}/thumbnail?side=240"'

@@ -28,9 +28,13 @@ from web.wording import (
     alternative,
     as_words,
     coordinates,
+    filtered,
+    map_of,
     marked,
     moment,
+    near,
     origin,
+    shape,
     spot,
     standing,
     stars,
@@ -123,9 +127,11 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
+    environment.filters["folder_of"] = lambda path: str(Path(path).parent)
     told = (
-        *(moment, origin, coordinates, stars, spot, alternative, untold, as_words, matched),
-        *(standing, marked, excerpt, ending, beginning, value_of),
+        *(moment, origin, coordinates, shape, stars, spot, alternative, untold, as_words, matched),
+        *(standing, marked, filtered, near, map_of),
+        *(excerpt, ending, beginning, value_of),
         *(caption_of, shape_of, sources),
     )
     for one in told:

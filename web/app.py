@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 
 from searchx.errors import SearchxError
 from searchx.search import Library
-from web import api, completion, pictures, state, thumbnails
+from web import api, completion, heat, pictures, state, thumbnails
 from web.answers import HERE, failure, status_of
 from web.completion import Values
 from web.guard import Guard, secured
+from web.heat import Heats
 from web.pages import language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
 
@@ -39,11 +40,13 @@ def create_app(
     )
     app.state.library = library
     app.state.uploads = Uploads()
+    app.state.heats = Heats()
     app.state.values = Values(library)
     app.state.token = token
     app.include_router(api.router)
     app.include_router(state.router)
     app.include_router(pictures.router)
+    app.include_router(heat.router)
     app.include_router(thumbnails.router)
     app.include_router(completion.router)
     for one in PAGES:

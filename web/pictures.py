@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -24,7 +24,7 @@ from searchx.pictures.images import thumbnail
 from searchx.records import Item, Location
 from searchx.search import Library
 
-PICTURE_SIDE = 2048  # pixels, longest side
+SIDES = (640, 1280, 2048, 4096)  # of pictures for the screen, longest side in pixels
 PREVIEW_SIDE = 320
 MAX_ID = 2**63 - 1  # ids are 64-bit; larger numbers are refused before SQLite sees them
 KEPT_UPLOADS = 128 * 2**20  # bytes of query pictures held in memory
@@ -46,6 +46,10 @@ _FILE_POLICY = "default-src 'none'; sandbox"
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[int, InPath(ge=1, le=MAX_ID, description="The id of an item.")]
+Side = Annotated[
+    int,
+    Query(ge=1, le=SIDES[-1], description="Pixels of its longest side; the next size is given."),
+]
 
 
 def served(request: Request) -> Library:
@@ -69,13 +73,14 @@ def item_of(library: Library, id: int) -> Item:
     responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
 )
 def get_picture(
-    id: ItemId, request: Request, library: Annotated[Library, Depends(served)]
+    id: ItemId, request: Request, library: Annotated[Library, Depends(served)], side: Side = 2048
 ) -> Response:
     item = image_of(library, id)
-    tag = f'"{item.digest[:32]}-{PICTURE_SIDE}"'
+    side = next(one for one in SIDES if one >= side)  # few sizes, which browsers keep
+    tag = f'"{item.digest[:32]}-{side}"'
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=cached(tag))
-    return Response(rendered(item, PICTURE_SIDE), media_type="image/webp", headers=cached(tag))
+    return Response(rendered(item, side), media_type="image/webp", headers=cached(tag))
 
 
 @router.get(

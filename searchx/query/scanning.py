@@ -16,7 +16,8 @@ _FOLD: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     0x3000: " ",
     0x2236: ":",  # ratio
     0xFE55: ":",  # small colon
-    **dict.fromkeys((0x2010, 0x2011, 0x2212, 0xFE63), "-"),
+    # A long dash stands before who said something, and stays one.
+    **dict.fromkeys((*range(0x2010, 0x2014), 0x2212, 0xFE63), "-"),
 }
 _QUOTES: Final = {  # what opens, and what closes it
     '"': '"',
