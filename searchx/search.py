@@ -28,7 +28,9 @@ from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
 from searchx.gathering import Duplicates, Gatherer
 from searchx.grouping import Groups
+from searchx.heat import WINDOWS, Heat, heat_of
 from searchx.paging import Page, page
+from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
 from searchx.questions import Question, embedded_texts, question_of
 from searchx.ragged import Ragged
@@ -310,6 +312,17 @@ class Library:
     def embed_batch(self, queries: Sequence[str | Query]) -> Vectors:
         """Turn queries into unit vectors (q, dim), as `search_batch` does. Raises BadInput."""
         return self._rows(queries)
+
+    def heat(self, query: str | Query, picture: Path | bytes) -> Heat:
+        """Tell where a picture answers a query: how near each part of it is by itself.
+
+        Gives (12, 12) cosines above their mean, of cells down and across the upright picture,
+        which need not be in the library. Negative parts and filters are left out of account.
+        Raises BadInput for a query that is nothing else, and UnreadableImage.
+        """
+        vector = self.embed_query(asked_of(query, None))[0]
+        image = open_image(picture, at_least=WINDOWS * self.encoder.fit.side)
+        return heat_of(self.encoder, image, vector)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None

@@ -521,7 +521,7 @@ def test_the_page_of_a_picture_tells_what_is_known_of_it(
         "Place 43.6083 N, 116.2000 W",
         "Rating ★★★★☆ 4 of 5 stars",
         "Keyword <b>wet</b> & dry",
-        "Format PNG, ",
+        "Format PNG , ",
         "Size 64 \N{MULTIPLICATION SIGN} 48 pixels",
         f"Text that belongs to it {CAPTION}",
     ):
@@ -532,9 +532,11 @@ def test_the_page_of_a_picture_tells_what_is_known_of_it(
 
 def test_a_keyword_leads_to_a_search_for_it(told: TestClient, told_library: Library) -> None:
     page = told.get(f"/items/{id_of(told_library, 'red.png')}").text
-    address = re.findall(r'href="(/\?q=[^"]+)"', page)[0]
-    assert address == "/?q=%3Cb%3Ewet%3C%2Fb%3E%20%26%20dry"
-    assert 'value="&lt;b&gt;wet&lt;/b&gt; &amp; dry"' in told.get(address).text
+    address = re.findall(r'href="(/\?q=keyword[^"]+)"', page)[0]
+    assert address == "/?q=keyword%3A%22%3Cb%3Ewet%3C%2Fb%3E%20%26%20dry%22"
+    results = told.get(address).text
+    assert 'value="keyword:&#34;&lt;b&gt;wet&lt;/b&gt; &amp; dry&#34;"' in results
+    assert f"/items/{id_of(told_library, 'red.png')}?" in results
 
 
 def test_the_page_of_a_picture_of_which_nothing_is_known_has_no_empty_facts(
@@ -542,7 +544,7 @@ def test_the_page_of_a_picture_of_which_nothing_is_known_has_no_empty_facts(
 ) -> None:
     words = words_of(told.get(f"/items/{id_of(told_library, 'blue.png')}").text)
     assert not re.search(r"\b(Title|Taken|Place|Camera|Rating|Keywords?|belongs?)\b", words)
-    assert "Format PNG, " in words
+    assert "Format PNG , " in words
 
 
 def test_the_page_of_a_passage_tells_its_place_and_what_stands_beside_it(
@@ -564,10 +566,12 @@ def test_a_text_shows_the_picture_that_it_belongs_to(
     page = told.get(f"/items/{text}?q=bus&to=text").text
     assert "The picture it belongs to" in page
     assert f'href="/items/{red}?q=bus&amp;to=text"' in page
-    assert f'src="/items/{red}/thumbnail" alt="red.png"' in page
+    named = re.findall(rf'src="/items/{red}/thumbnail" alt="([^"]*)"', page)
+    assert html.unescape(named[0]) == CAPTION
     assert "After it" not in page
     results = told.get("/?q=bus&to=text").text
-    assert f'src="/items/{red}/thumbnail" alt="The picture that this text belongs to"' in results
+    small = f'src="/items/{red}/thumbnail?side=240"'
+    assert f'{small} alt="The picture that this text belongs to"' in results
     assert "red.png · red.txt, line 1" in words_of(results)
 
 
@@ -739,7 +743,7 @@ def test_hits_that_were_not_compared_have_no_band(client: TestClient) -> None:
 
 
 def test_the_page_tells_which_words_matched_and_where(client: TestClient) -> None:
-    assert "matched: red, in the file name" in words_of(client.get("/?q=red").text)
+    assert "<mark>red</mark>.png" in client.get("/?q=red").text
 
 
 def test_the_page_offers_what_was_perhaps_meant(client: TestClient) -> None:
@@ -759,9 +763,9 @@ def test_a_bad_filter_is_told_above_the_box_and_nothing_typed_is_lost(client: Te
 
 def test_images_and_texts_stand_in_one_list(client: TestClient) -> None:
     page = client.get("/?q=red+kind:image|text").text
-    assert "7 images and texts, best first" in page
+    assert "Best of 7 images and texts" in page
     assert "/thumbnail" in page and "A blue sea." in page
-    assert 'aria-label="What to find"' not in page  # the words say it
+    assert 'class="tabs"' not in page  # the words say it
 
 
 def test_items_at_random_have_an_address(client: TestClient) -> None:
@@ -874,16 +878,28 @@ def test_a_thumbnail_is_small_kept_and_revalidated(client: TestClient, library: 
     answer = client.get(f"/items/{red.id}/thumbnail")
     assert answer.headers["content-type"] == "image/webp"
     assert open_image(answer.content).size == (480, 360)
-    kept = [one for one in (library.directory / "thumbnails").rglob("*") if one.is_file()]
-    assert [one.read_bytes() for one in kept] == [answer.content]
+    kept = {one.stem.partition("-")[2]: one for one in library.directory.rglob("*.webp")}
+    assert kept.keys() == {"480", "16"}  # and what stands in the page until it is there
+    assert kept["480"].read_bytes() == answer.content
     tag = {"if-none-match": answer.headers["etag"]}
     assert client.get(f"/items/{red.id}/thumbnail", headers=tag).status_code == 304
+
+
+def test_a_thumbnail_comes_in_the_next_of_a_few_sizes(client: TestClient, library: Library) -> None:
+    red = id_of(library, "red.png")
+    sizes = {}
+    for side in (1, 240, 241, 481, 960):
+        answer = client.get(f"/items/{red}/thumbnail?side={side}")
+        sizes[side] = open_image(answer.content).width
+    assert sizes == {1: 240, 240: 240, 241: 480, 481: 640, 960: 640}  # never enlarged
+    assert client.get(f"/items/{red}/thumbnail?side=961").status_code == 422
+    assert client.get(f"/items/{red}/thumbnail?side=0").status_code == 422
 
 
 def test_a_damaged_kept_thumbnail_is_made_again(client: TestClient, library: Library) -> None:
     red = id_of(library, "red.png")
     good = client.get(f"/items/{red}/thumbnail").content
-    kept = next((library.directory / "thumbnails").rglob("*.webp"))
+    kept = next((library.directory / "thumbnails").rglob("*-480.webp"))
     kept.write_bytes(good[:-5])
     assert client.get(f"/items/{red}/thumbnail").content == good
     assert kept.read_bytes() == good

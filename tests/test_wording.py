@@ -1,20 +1,29 @@
 """What is known of an item, in words: every rule has its words, and what is not known has none."""
 
+# ruff: noqa: RUF001 - Chinese has signs of its own
+
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from indexer.about.dates import RULES
+from searchx.filters import Is, Near
 from searchx.query import parse
-from searchx.records import Answer, Band, Hit, Item, Location, Metadata, Query
+from searchx.records import Answer, Band, Hit, Item, Location, Metadata, Query, Why
 from web.wording import (
     ALT_LENGTH,
     alternative,
     as_words,
     coordinates,
+    filtered,
+    map_of,
+    marked,
     moment,
+    near,
     origin,
+    shape,
     spot,
+    standing,
     stars,
     untold,
     weak_from,
@@ -144,3 +153,71 @@ def test_the_weak_begin_behind_the_last_that_is_not(
 @pytest.mark.parametrize("text", ["bus", "red car", "2019-2021", "kind:image", "-snow", 'a "b"'])
 def test_a_text_that_looks_like_a_filter_can_be_asked_for_as_words(text: str) -> None:
     assert parse(as_words(text)) == Query(text)
+
+
+def test_what_is_known_is_told_in_chinese() -> None:
+    assert moment(datetime(2019, 7, 4, 12, 30, 5, tzinfo=UTC), "zh") == "2019年7月4日 12:30:05，UTC"
+    assert moment(datetime(2019, 7, 4), "zh") == "2019年7月4日"
+    known = Metadata(latitude=-33.5, longitude=70.25, altitude=-430.0, orientation="portrait")
+    assert coordinates(known, "zh") == "南纬 33.5000°，东经 70.2500°，海平面以下 430 米"
+    assert shape(known, "zh") == "纵向"
+    assert spot(place("page 3, line 7", page=3, line=7), "zh") == "第 3 页，第 7 行"
+    assert spot(place("row 12", line=1), "zh") == "row 12，第 1 行"
+    assert all(origin(rule, "zh") != origin(rule) for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("why", "english", "chinese"),
+    [
+        (Why(1), "", ""),
+        (Why(1, ("beach",), ("name",)), "beach, in the file name", "beach（文件名）"),
+        (
+            Why(None, ("beach", "sand"), ("name", "caption", "keyword")),
+            "beach, sand, in the file name, the caption and the keywords",
+            "beach、sand（文件名、说明文字和关键词）",
+        ),
+        (Why(1, tuple("abcdefgh")), "a, b, c, d, e, f and 2 more", "a、b、c、d、e、f等另外 2 个"),
+    ],
+)
+def test_words_that_were_found_are_told_with_where_they_stand(
+    why: Why, english: str, chinese: str
+) -> None:
+    assert standing(why) == english
+    assert standing(why, "zh") == chinese
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "found"),
+    [
+        ("The red bus, a Red car", ("red",), ["red", "Red"]),
+        ("reddish infrared", ("red",), []),
+        ("Ein CAFÉ am Meer", ("cafe",), ["CAFÉ"]),
+        ("<b>bus</b> & bus", ("bus",), ["bus", "bus"]),
+        ("雪中的教堂很美", ("教堂",), ["教堂"]),
+        ("bus", (), []),
+        ("", ("bus",), []),
+    ],
+)
+def test_words_that_were_found_are_marked(
+    text: str, words: tuple[str, ...], found: list[str]
+) -> None:
+    pieces = marked(text, words)
+    assert "".join(piece for piece, _ in pieces) == text
+    assert [piece for piece, is_word in pieces if is_word] == found
+
+
+def test_a_place_leads_to_a_map_and_to_what_was_taken_near_it() -> None:
+    known = Metadata(latitude=48.20834, longitude=-16.3, altitude=1.0)
+    assert parse(near(known)).where == Near(48.20834, -16.3, 1.0)
+    assert near(Metadata(latitude=48.0)) == ""
+    assert map_of(known).startswith("https://www.openstreetmap.org/?mlat=48.20834&mlon=-16.30000#")
+
+
+@pytest.mark.parametrize("value", ["Canon EOS", "a|b", 'say "so"', "x) OR (y", "/a b/c", "*", "-1"])
+def test_a_value_becomes_the_filter_for_it(value: str) -> None:
+    assert parse(filtered(value, "camera")).where == Is("camera", value)
+
+
+@pytest.mark.parametrize("value", ["a\u200bb", "a\x00b", ""])
+def test_a_value_that_has_no_words_becomes_no_filter(value: str) -> None:
+    assert filtered(value, "camera") == ""

@@ -20,18 +20,26 @@ from searchx.errors import (
     UnreadableImage,
 )
 from searchx.reasons import matched
+from web.excerpts import beginning, caption_of, ending, excerpt, value_of
 from web.phrases import NAMES, language_of, say
 from web.sessions import COOKIE
 from web.shapes import MAX_TEXT, MAX_UPLOAD
+from web.sizes import shape_of, sources
 from web.wording import (
     alternative,
     as_words,
     clock,
     coordinates,
+    filtered,
+    map_of,
+    marked,
     moment,
+    near,
     origin,
+    shape,
     sized,
     spot,
+    standing,
     stars,
     untold,
 )
@@ -137,18 +145,13 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["file_name"] = lambda path: Path(path).name
+    environment.filters["folder_of"] = lambda path: str(Path(path).parent)
     told = (
-        sized,
-        clock,
-        moment,
-        origin,
-        coordinates,
-        stars,
-        spot,
-        alternative,
-        untold,
-        as_words,
-        matched,
+        *(moment, origin, coordinates, shape, stars, spot, alternative, untold, as_words, matched),
+        *(standing, marked, filtered, near, map_of),
+        *(excerpt, ending, beginning, value_of),
+        *(caption_of, shape_of, sources),
+        *(sized, clock),
     )
     for one in told:
         environment.filters[one.__name__] = one

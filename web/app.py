@@ -13,10 +13,12 @@ from starlette.routing import Route
 
 from searchx.errors import SearchxError
 from searchx.search import Library
-from web import api, pictures, state, surveys
+from web import api, completion, heat, pictures, state, surveys, thumbnails
 from web.answers import HERE, failure, status_of
 from web.assistants import Assistants
+from web.completion import Values
 from web.guard import Guard, secured
+from web.heat import Heats
 from web.pages import duplicates, explore, language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
 from web.tries import Tries
@@ -48,12 +50,17 @@ def create_app(
     )
     app.state.library = library
     app.state.uploads = Uploads()
+    app.state.heats = Heats()
+    app.state.values = Values(library)
     app.state.token = token
     app.state.waits = Waits()
     app.include_router(api.router)
     app.include_router(state.router)
     app.include_router(surveys.router)
     app.include_router(pictures.router)
+    app.include_router(heat.router)
+    app.include_router(thumbnails.router)
+    app.include_router(completion.router)
     for one in PAGES:
         app.include_router(one.router)
     app.router.routes.append(Route("/mcp", Assistants(library)))

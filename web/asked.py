@@ -26,6 +26,7 @@ class Asked:
     k: int = FIRST_HITS
     after: str | None = None  # the cursor of the page before
     group: bool = False
+    varied: bool = False  # prefer hits that are unlike each other
     random: str | None = None  # the seed of items at random; empty: any
 
     @property
@@ -47,6 +48,9 @@ class Asked:
     def grouped(self, group: bool) -> "Asked":
         return replace(self, group=group, after=None)
 
+    def mixed(self, varied: bool) -> "Asked":
+        return replace(self, varied=varied, after=None)
+
     def page_after(self, cursor: str | None) -> "Asked":
         return replace(self, after=cursor)
 
@@ -63,6 +67,7 @@ class Asked:
             "to": None if self.to == "image" else self.to,
             "k": None if self.k == FIRST_HITS else self.k,
             "group": 1 if self.group else None,
+            "varied": 1 if self.varied else None,
             "random": self.random,
             "after": self.after,
         }
@@ -82,10 +87,11 @@ def asked(
     k: Annotated[int, InAddress(ge=1, le=MAX_K)] = FIRST_HITS,
     after: Annotated[str | None, InAddress(max_length=MAX_CURSOR)] = None,
     group: bool = False,
+    varied: bool = False,
     random: Annotated[str | None, InAddress(pattern="^[0-9]{0,10}$")] = None,
 ) -> Asked:
     """Read what is asked from an address."""
-    return Asked(q.strip(), to, like, picture or None, k, after or None, group, random)
+    return Asked(q.strip(), to, like, picture or None, k, after or None, group, varied, random)
 
 
 AskedHere = Annotated[Asked, Depends(asked)]

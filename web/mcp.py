@@ -20,8 +20,8 @@ from searchx.query import parse
 from searchx.records import Answer, Hit, Item
 from searchx.search import Library
 from web.api.search import context_of
-from web.pictures import small
 from web.shapes import MAX_TEXT
+from web.thumbnails import small
 
 MAX_HITS: Final = 50
 _PASSAGE: Final = 1000  # characters of a text in a list of hits

@@ -1,8 +1,7 @@
-"""The pictures of a library over HTTP: thumbnails, display pictures, the files themselves."""
+"""The pictures of a library over HTTP: pictures for the screen, and the files themselves."""
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -25,8 +24,7 @@ from web import decoding
 from web.decoding import DECODING
 from web.places import CHUNK, open_file
 
-THUMBNAIL_SIDE = 480  # pixels, longest side
-PICTURE_SIDE = 2048
+SIDES = (640, 1280, 2048, 4096)  # of pictures for the screen, longest side in pixels
 PREVIEW_SIDE = 320
 MAX_ID = 2**63 - 1  # ids are 64-bit; larger numbers are refused before SQLite sees them
 KEPT_UPLOADS = 128 * 2**20  # bytes of query pictures held in memory
@@ -45,6 +43,10 @@ _FILE_POLICY = "default-src 'none'; sandbox"
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[int, InPath(ge=1, le=MAX_ID, description="The id of an item.")]
+Side = Annotated[
+    int,
+    Query(ge=1, le=SIDES[-1], description="Pixels of its longest side; the next size is given."),
+]
 
 
 def served(request: Request) -> Library:
@@ -62,35 +64,20 @@ def item_of(library: Library, id: int) -> Item:
 
 
 @router.get(
-    "/items/{id}/thumbnail",
-    summary="A small picture of an image item, as WebP",
-    response_class=Response,
-    responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
-)
-def get_thumbnail(
-    id: ItemId, request: Request, library: Annotated[Library, Depends(served)]
-) -> Response:
-    item = _image(library, id)
-    tag = f'"{item.digest[:32]}-{THUMBNAIL_SIDE}"'
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=_cached(tag))
-    return Response(small(item, library.directory), media_type="image/webp", headers=_cached(tag))
-
-
-@router.get(
     "/items/{id}/picture",
     summary="A picture for the screen, as WebP, whatever the format of the file",
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
 )
 def get_picture(
-    id: ItemId, request: Request, library: Annotated[Library, Depends(served)]
+    id: ItemId, request: Request, library: Annotated[Library, Depends(served)], side: Side = 2048
 ) -> Response:
-    item = _image(library, id)
-    tag = f'"{item.digest[:32]}-{PICTURE_SIDE}"'
+    item = image_of(library, id)
+    side = next(one for one in SIDES if one >= side)  # few sizes, which browsers keep
+    tag = f'"{item.digest[:32]}-{side}"'
     if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=_cached(tag))
-    return Response(_render(item, PICTURE_SIDE), media_type="image/webp", headers=_cached(tag))
+        return Response(status_code=304, headers=cached(tag))
+    return Response(rendered(item, side), media_type="image/webp", headers=cached(tag))
 
 
 @router.get(
@@ -129,20 +116,6 @@ class FileAnswer(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._file:
             await super().__call__(scope, receive, send)
-
-
-def small(item: Item, directory: Path) -> bytes:
-    """Give the thumbnail of an image item; made on first sight, then kept in the library."""
-    kept = directory / "thumbnails" / item.digest[:2] / f"{item.digest}-{THUMBNAIL_SIDE}.webp"
-    try:
-        found = kept.read_bytes()
-    except OSError:
-        found = b""
-    if _is_whole(found):
-        return found
-    made = _render(item, THUMBNAIL_SIDE)
-    _keep(kept, made)
-    return made
 
 
 def media_type_of(head: bytes) -> str:
@@ -205,14 +178,25 @@ class Uploads:
         return upload
 
 
-def _image(library: Library, id: int) -> Item:
+def uploads_of(request: Request) -> Uploads:
+    """Give the query pictures that this app keeps."""
+    uploads: Uploads = request.app.state.uploads
+    return uploads
+
+
+UploadsHere = Annotated[Uploads, Depends(uploads_of)]
+
+
+def image_of(library: Library, id: int) -> Item:
+    """Give an image of the library, or fail with 404."""
     item = item_of(library, id)
     if item.kind != "image":
         raise HTTPException(404, f"item {id} is a text and has no picture")
     return item
 
 
-def _render(item: Item, side: int) -> bytes:
+def rendered(item: Item, side: int) -> bytes:
+    """Decode an image item, as WebP, its longest side at most ``side``; fails as open_file."""
     with open_file(item) as file:
         content = file.read()
     return decoding.small(content, side)
@@ -235,24 +219,5 @@ def _file_headers(item: Item, inline: bool, media_type: str) -> dict[str, str]:
     }
 
 
-def _cached(tag: str) -> dict[str, str]:
+def cached(tag: str) -> dict[str, str]:
     return {"etag": tag, "cache-control": "private, max-age=86400"}
-
-
-def _is_whole(webp: bytes) -> bool:
-    """Tell whether a kept thumbnail is all there: RIFF says its own length."""
-    return webp[:4] == b"RIFF" and int.from_bytes(webp[4:8], "little") + 8 == len(webp)
-
-
-def _keep(place: Path, content: bytes) -> None:
-    """Keep a thumbnail for next time; where the library cannot be written it is made again."""
-    beside = ""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=place.parent, suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(beside).replace(place)
-    except OSError:
-        if beside:
-            Path(beside).unlink(missing_ok=True)

@@ -1,40 +1,67 @@
 """What is known of an item, in words for people."""
 
+import re
+from collections.abc import Iterator
 from datetime import datetime, time
 from pathlib import Path
 from typing import Final
 
 from searchx.errors import BadInput
+from searchx.filters import Field, Is
 from searchx.query import written
-from searchx.records import Answer, Item, Location, Metadata, Query
+from searchx.records import Answer, Item, Location, Metadata, Query, Why
+from searchx.words import words_of
+from web.phrases import Language, say
 
 ALT_LENGTH: Final = 200  # characters of a text that stands in for a picture
+WORDS_SHOWN: Final = 6
 _ORIGINS: Final = {
-    "sidecar": "from a file beside the picture",
-    "exif": "as the camera noted it",
-    "exif-digitized": "when it was digitised, as noted in the file",
-    "xmp": "as a program noted it in the file (XMP)",
-    "iptc": "as a program noted it in the file (IPTC)",
-    "gps": "from the GPS fix, in UTC",
-    "exif-modified": "when a program last saved it, as noted in the file",
-    "name": "from the file name",
+    "sidecar": "viewer.from_sidecar",
+    "exif": "viewer.from_exif",
+    "exif-digitized": "viewer.from_exif_digitized",
+    "xmp": "viewer.from_xmp",
+    "iptc": "viewer.from_iptc",
+    "gps": "viewer.from_gps",
+    "exif-modified": "viewer.from_exif_modified",
+    "name": "viewer.from_name",
 }
+_STANDS: Final = {
+    "name": "viewer.in_name",
+    "caption": "viewer.in_caption",
+    "keyword": "viewer.in_keyword",
+    "passage": "viewer.in_passage",
+}
+_SHAPES: Final = {
+    "landscape": "viewer.landscape",
+    "portrait": "viewer.portrait",
+    "square": "viewer.square",
+}
+_TOKEN: Final = re.compile(r"[^\W_]+")
 
 
-def moment(when: datetime) -> str:
+def moment(when: datetime, language: Language = "en") -> str:
     """Say when: "4 July 2019, 12:30:05, UTC+02:00".
 
     Midnight without a zone is how a day alone is kept, and is shown as the day.
     """
-    day = f"{when.day} {when:%B} {when.year}"
-    if when.tzinfo is None:
-        return day if when.time() == time() else f"{day}, {when:%H:%M:%S}, time zone not known"
-    return f"{day}, {when:%H:%M:%S}, {when.tzname() or when.strftime('%z')}"
+    said = day(when, language)
+    if when.tzinfo is None and when.time() == time():
+        return said
+    zone = say(language, "viewer.no_zone")
+    if when.tzinfo is not None:
+        zone = when.tzname() or when.strftime("%z")
+    return say(language, "viewer.moment", day=said, time=f"{when:%H:%M:%S}", zone=zone)
 
 
-def origin(rule: str | None) -> str:
+def day(when: datetime, language: Language = "en") -> str:
+    """Say on which day: "4 July 2019"."""
+    month = f"{when:%B}" if language == "en" else when.month
+    return say(language, "viewer.day", day=when.day, month=month, year=when.year)
+
+
+def origin(rule: str | None, language: Language = "en") -> str:
     """Say where the date of a picture comes from; empty where that is not known."""
-    return _ORIGINS.get(rule or "", "")
+    return say(language, _ORIGINS[rule]) if rule in _ORIGINS else ""
 
 
 def sized(count: int) -> str:
@@ -52,13 +79,79 @@ def clock(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M}"
 
 
-def coordinates(metadata: Metadata) -> str:
+def coordinates(metadata: Metadata, language: Language = "en") -> str:
     """Say where a picture was taken: "48.2083 N, 16.3731 E, 171 m"; empty where not known."""
     if metadata.latitude is None or metadata.longitude is None:
         return ""
-    north = f"{abs(metadata.latitude):.4f} {'S' if metadata.latitude < 0 else 'N'}"
-    east = f"{abs(metadata.longitude):.4f} {'W' if metadata.longitude < 0 else 'E'}"
-    return ", ".join([north, east, *_height(metadata.altitude)])
+    north = "viewer.south" if metadata.latitude < 0 else "viewer.north"
+    east = "viewer.west" if metadata.longitude < 0 else "viewer.east"
+    parts = [
+        say(language, north, degrees=f"{abs(metadata.latitude):.4f}"),
+        say(language, east, degrees=f"{abs(metadata.longitude):.4f}"),
+        *_height(metadata.altitude, language),
+    ]
+    return say(language, "viewer.comma").join(parts)
+
+
+def shape(metadata: Metadata, language: Language = "en") -> str:
+    """Say how a picture stands: "landscape"; empty where that is not known."""
+    name = _SHAPES.get(metadata.orientation or "")
+    return "" if name is None else say(language, name)
+
+
+def standing(why: Why, language: Language = "en") -> str:
+    """Name the words of a query that stand with an item, and where; empty where none do.
+
+    "beach, sand, in the caption and the file name".
+    """
+    if not why.words:
+        return ""
+    words = say(language, "viewer.listed").join(why.words[:WORDS_SHOWN])
+    if (more := len(why.words) - WORDS_SHOWN) > 0:
+        words = say(language, "viewer.words_more", words=words, n=more)
+    places = [say(language, _STANDS[field]) for field in why.fields if field in _STANDS]
+    if not places:
+        return words
+    listed = say(language, "viewer.listed").join(places[:-1])
+    if listed:
+        listed = say(language, "viewer.both", first=listed, last=places[-1])
+    return say(language, "viewer.words_in", words=words, places=listed or places[-1])
+
+
+def marked(text: str, words: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """Cut a text into pieces, with whether each is one of the words, as the search finds them."""
+    pieces: list[tuple[str, bool]] = []
+    end = 0
+    for start, stop in _found(text, words):
+        if start >= end:
+            pieces += [(text[end:start], False)] if start > end else []
+            pieces.append((text[start:stop], True))
+            end = stop
+    return [*pieces, (text[end:], False)] if end < len(text) else pieces
+
+
+def near(metadata: Metadata) -> str:
+    """Write the filter for pictures taken within a kilometre; empty where the place is not known.
+
+    Five decimals are a metre.
+    """
+    if metadata.latitude is None or metadata.longitude is None:
+        return ""
+    return f"near:{metadata.latitude:.5f},{metadata.longitude:.5f},1km"
+
+
+def map_of(metadata: Metadata) -> str:
+    """Give the address of a map of the place where a picture was taken."""
+    at = f"{metadata.latitude:.5f}", f"{metadata.longitude:.5f}"
+    return f"https://www.openstreetmap.org/?mlat={at[0]}&mlon={at[1]}#map=15/{at[0]}/{at[1]}"
+
+
+def filtered(value: str, field: Field) -> str:
+    """Write a filter for what has this value; empty where the language has no words for it."""
+    try:
+        return written(Query(where=Is(field, value)))
+    except BadInput:
+        return ""
 
 
 def stars(rating: int) -> str:
@@ -66,10 +159,14 @@ def stars(rating: int) -> str:
     return "★" * rating + "☆" * (5 - rating)
 
 
-def spot(place: Location) -> str:
+def spot(place: Location, language: Language = "en") -> str:
     """Say where in a file an item stands: "caption", "row 12", "page 3, line 7"; or empty."""
-    words = [place.fragment] if place.fragment else []
-    return ", ".join([*words, *(one for one in _numbered(place) if one not in _parts(place))])
+    told = zip(_numbered(place), _numbered(place, language), strict=True)
+    if is_running_text(place):
+        words = [said for _, said in told]
+    else:
+        words = [place.fragment, *(said for plain, said in told if plain not in _parts(place))]
+    return say(language, "viewer.comma").join(words)
 
 
 def is_running_text(place: Location) -> bool:
@@ -113,19 +210,34 @@ def weak_from(answer: Answer, is_first_page: bool) -> int:
     return len(bands) if place == 0 and is_first_page else place
 
 
-def _height(metres: float | None) -> list[str]:
+def _height(metres: float | None, language: Language) -> list[str]:
     if metres is None:
         return []
-    return [f"{abs(metres):.0f} m" + (" below the sea" if round(metres) < 0 else "")]
+    key = "viewer.below_sea" if round(metres) < 0 else "viewer.above_sea"
+    return [say(language, key, metres=f"{abs(metres):.0f}")]
+
+
+def _found(text: str, words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Give where words stand, in order; those of scripts without spaces stand inside others."""
+    wanted = {one for word in words for one in words_of(word)}
+    inside = [word for word in words if len(words_of(word)) > 1]
+    for token in _TOKEN.finditer(text):
+        terms = words_of(token[0])
+        if len(terms) == 1 and terms[0] in wanted:
+            yield token.span()
+        elif len(terms) > 1:
+            places = [(token[0].find(word), len(word)) for word in inside]
+            for at, length in sorted((at, -length) for at, length in places if at >= 0):
+                yield token.start() + at, token.start() + at - length
 
 
 def _parts(place: Location) -> set[str]:
     return set(place.fragment.split(", "))
 
 
-def _numbered(place: Location) -> list[str]:
-    page = [f"page {place.page}"] if place.page is not None else []
-    line = [f"line {place.line}"] if place.line is not None else []
+def _numbered(place: Location, language: Language = "en") -> list[str]:
+    page = [say(language, "viewer.page", number=place.page)] if place.page is not None else []
+    line = [say(language, "viewer.line", number=place.line)] if place.line is not None else []
     return page + line
 
 

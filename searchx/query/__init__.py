@@ -4,6 +4,7 @@ Whatever a person types gives a query, or one line that names the bit that is wr
 be right.
 """
 
+from searchx.query.completing import Typed, typed_at
 from searchx.query.documents import query_as_json, query_from_json
 from searchx.query.negation import notice
 from searchx.query.reading import MAX_PARTS, WEIGHTS, parse, parse_filter
@@ -12,10 +13,12 @@ from searchx.query.writing import written
 __all__ = [
     "MAX_PARTS",
     "WEIGHTS",
+    "Typed",
     "notice",
     "parse",
     "parse_filter",
     "query_as_json",
     "query_from_json",
+    "typed_at",
     "written",
 ]

@@ -28,7 +28,7 @@ function across(all, from, down) {
 function next(key) {
   const all = links();
   const at = all.indexOf(document.activeElement?.closest(".hits li")?.querySelector(".open"));
-  if (at < 0) return all[0];
+  if (at < 0) return all.find((one) => one.getBoundingClientRect().bottom > 120); // the first in sight
   if (key in STEPS) return all[at + STEPS[key]];
   return across(all, all[at], key === "ArrowDown");
 }
@@ -38,13 +38,14 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || !document.querySelector("main .hits")) return;
   const inside = document.activeElement?.closest(".hits");
   if (event.key === "Escape" && inside) {
-    document.getElementById("q")?.focus();
+    const box = document.getElementById("q");
+    box?.focus();
+    box?.setSelectionRange(box.value.length, box.value.length);
     return;
   }
   if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
   const free = !document.activeElement || document.activeElement === document.body;
-  if (!inside && !(free && event.key.startsWith("Arrow"))) return;
-  if (!inside && (event.key === "ArrowUp" || event.key === "ArrowLeft")) return;
+  if (!inside && !(free && event.key === "ArrowRight")) return; // the others scroll
   const link = next(event.key);
   if (!link) return;
   event.preventDefault();

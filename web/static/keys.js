@@ -25,6 +25,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 for (const opener of document.querySelectorAll("[data-keys]")) {
-  opener.hidden = false;
   opener.addEventListener("click", () => dialog.showModal());
 }

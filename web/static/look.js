@@ -24,7 +24,6 @@ function choose(theme) {
 
 if (button) {
   show();
-  button.hidden = false;
   button.addEventListener("click", () => {
     const now = THEMES.indexOf(root.dataset.theme ?? "system");
     choose(THEMES[(now + 1) % THEMES.length]);

@@ -15,7 +15,7 @@ from searchx.progress import Publisher
 from searchx.records import Pace
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
-from tests.test_page import browser, serving, watched_page  # noqa: F401 - a fixture
+from tests.pages.browsing import serving, watched_page
 from web.app import create_app
 
 pytestmark = pytest.mark.browser
@@ -53,7 +53,7 @@ def address(place: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_axe_finds_nothing_and_nothing_overflows(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     address: str,
     width: int,
     scheme: str,
@@ -71,7 +71,7 @@ def test_axe_finds_nothing_and_nothing_overflows(
             assert told == [], path
 
 
-def test_wandering_by_keyboard(browser: Browser, address: str) -> None:  # noqa: F811
+def test_wandering_by_keyboard(browser: Browser, address: str) -> None:
     with watched_page(browser, address) as page:
         page.goto("/explore")
         tiles = page.locator(".tile")
@@ -91,7 +91,7 @@ def test_wandering_by_keyboard(browser: Browser, address: str) -> None:  # noqa:
         assert page.url.endswith("/explore")
 
 
-def test_paths_of_duplicates_are_copied(browser: Browser, address: str) -> None:  # noqa: F811
+def test_paths_of_duplicates_are_copied(browser: Browser, address: str) -> None:
     with watched_page(browser, address, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.goto("/duplicates")
         group = page.locator(".group").first
@@ -102,7 +102,7 @@ def test_paths_of_duplicates_are_copied(browser: Browser, address: str) -> None:
         assert copied and all(Path(one).is_file() for one in copied)
 
 
-def test_the_status_follows_a_run(browser: Browser, address: str, place: Path) -> None:  # noqa: F811
+def test_the_status_follows_a_run(browser: Browser, address: str, place: Path) -> None:
     publisher = Publisher(place)
     publisher.begin(200)
     try:
@@ -118,7 +118,7 @@ def test_the_status_follows_a_run(browser: Browser, address: str, place: Path) -
         publisher.end()
 
 
-def test_it_works_with_the_script_off(browser: Browser, address: str) -> None:  # noqa: F811
+def test_it_works_with_the_script_off(browser: Browser, address: str) -> None:
     with watched_page(browser, address, java_script_enabled=False) as page:
         for path in PAGES:
             page.goto(path)

@@ -5,21 +5,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from searchx.catalog import Catalog
 from searchx.search import Library
 from tests.colour import ColourEncoder
 from tests.served import served
-from tests.test_page import ARGUMENTS, CHROMIUM
 from web.app import create_app
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = pytest.mark.browser
 TOKEN = "open-sesame-open-sesame"
-NAMES = "--host-resolver-rules=MAP *.test 127.0.0.1"  # names to which browsers send no Sec-Fetch
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +25,6 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         app = create_app(library, token=TOKEN, allowed_hosts=["nas.test"])
         with served(app) as (_, port):
             yield port
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, NAMES])
-        yield chromium
-        chromium.close()
 
 
 def test_people_log_in_and_out_over_plain_http(browser: Browser, port: int) -> None:
