@@ -25,7 +25,7 @@ HEAT_SIDE: Final = 256  # pixels, longest side: it is smooth, and shown as large
 KEPT: Final = 512  # of some 5 kB
 WAITING: Final = 4  # one at a time is worked out; so many may wait, or be it
 RETRY: Final = 3  # seconds, about what one takes
-LEAST: Final = 0.004  # a cosine that tells nothing; where no part gives more, all stays dark
+LEAST: Final = 0.004  # a cosine that tells nothing; where no part has more, nothing stands out
 VEIL: Final = (12, 10, 28)  # the colour over what does not answer
 DENSEST: Final = 200  # of 255, where the picture can still be made out
 
@@ -104,13 +104,17 @@ def get_heat(
 
 
 def painted(heat: Heat, item: Item) -> bytes:
-    """Paint heat as WebP in the shape of the picture: a veil that clears where it answers."""
+    """Paint heat as WebP in the shape of the picture: a veil that clears where it answers.
+
+    What is usual in the picture keeps a quarter of its light, so that it can be made out.
+    """
     most = max(float(heat.max()), LEAST)
     rows, columns = heat.shape
     width, height = item.width or columns, item.height or rows
     share = HEAT_SIDE / max(width, height)
     size = max(1, round(width * share)), max(1, round(height * share))
-    small = Image.fromarray((heat / most).clip(0, 1).astype(np.float32))
+    light = ((heat / most).clip(-1, 1) + 1) / 2
+    small = Image.fromarray(np.square(light).astype(np.float32))
     level = np.asarray(small.resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
     veil = Image.new("RGB", size, VEIL)
     veil.putalpha(Image.fromarray((DENSEST * (1 - level)).round().astype(np.uint8)))
