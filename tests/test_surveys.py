@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from searchx.records import Pace
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web.app import create_app
+from web.pages.duplicates import GROUPS
 from web.phrases import COOKIE
 from web.waiting import Waits
 
@@ -188,6 +190,18 @@ def test_an_empty_library_says_so(tmp_path: Path, page: str) -> None:
             assert "searchx index FOLDER" in answer.text
         assert client.get("/api/status").json()["images"] == 0
         assert client.get("/api/clusters").status_code == 503
+
+
+def test_where_comparing_takes_long_the_page_tells_how_far_it_is(
+    client: TestClient, library: Library
+) -> None:
+    waits: Waits = client.app.state.waits  # type: ignore[attr-defined]
+    done = threading.Event()
+    waits.result(("duplicates", "image", GROUPS, None, None), done.wait, 0)
+    page = client.get("/duplicates").text
+    done.set()
+    assert "Comparing everything with everything" in page and "data-refresh" in page
+    assert 'href="/duplicates">Reload' in page  # also with the script off
 
 
 def test_who_waits_for_long_work_waits_for_the_same() -> None:

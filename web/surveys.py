@@ -146,10 +146,18 @@ class SkippedAnswer(BaseModel):
     response_model=ClustersAnswer,
     responses=_PROBLEMS,
 )
-def clusters(library: Served, asked: Annotated[ClustersAsked, Query()]) -> Response:
-    level = library.clusters(
-        asked.at, asked.to, asked.k, query=asked.q.strip() or None, after=asked.after or None
+def clusters(
+    library: Served, waits: WaitsHere, asked: Annotated[ClustersAsked, Query()]
+) -> Response:
+    words, after = asked.q.strip() or None, asked.after or None
+    level = waits.result(
+        ("clusters", asked.at, asked.to, asked.k, words, after),
+        lambda: library.clusters(asked.at, asked.to, asked.k, query=words, after=after),
+        COMPARING,
     )
+    if level is None:
+        line = "the library is still being divided into clusters; ask again"
+        raise HTTPException(503, line, headers={"retry-after": "5"})
     pairs = zip(level.items, level.scores, strict=True)
     scored = bool(asked.at or asked.q.strip())
     return document(

@@ -52,7 +52,7 @@ def main() -> None:
             )
             ids, level = groups[0].ids, level + 1
             began, cpu = time.perf_counter(), time.process_time()
-        print(f"memory besides the snapshot's own pages: {peak() - before:,} MB")
+        print(f"memory, pages of the mapped matrix included: {peak() - before:,} MB more")
         some = view.ids[: asked.compared]
         began, cpu = time.perf_counter(), time.process_time()
         firsts = leaders(some, view.rows, THRESHOLD)

@@ -13,7 +13,9 @@ from searchx.records import Hit, Kind
 from web.answers import page
 from web.asked import FIRST_HITS, Asked
 from web.shapes import MAX_CURSOR, MAX_TEXT
-from web.surveys import Served
+from web.surveys import Served, WaitsHere
+
+_SECONDS = 5.0  # that a page waits for a large library to be divided
 
 router = APIRouter(include_in_schema=False)
 
@@ -67,15 +69,25 @@ def wandered(
 
 @router.get("/explore")
 def explore(
-    request: Request, library: Served, here: Annotated[Wandered, Depends(wandered)]
+    request: Request,
+    library: Served,
+    waits: WaitsHere,
+    here: Annotated[Wandered, Depends(wandered)],
 ) -> Response:
     """Show a cluster. One that is there no longer leads to the one that it was in."""
+    asked = Asked(to=here.to)
     try:
-        level = library.clusters(
-            here.at, here.to, FIRST_HITS, query=here.q or None, after=here.after
+        level = waits.result(
+            ("clusters", here),
+            lambda: library.clusters(
+                here.at, here.to, FIRST_HITS, query=here.q or None, after=here.after
+            ),
+            _SECONDS,
         )
     except NoLibrary:
-        return page(request, "explore.html", here=here, level=None, hits=[], asked=Asked())
+        return page(
+            request, "explore.html", here=here, asked=asked, level=None, is_empty=True, hits=[]
+        )
     except BadInput:
         if here.q or here.after:
             try:
@@ -84,5 +96,8 @@ def explore(
                 return RedirectResponse(here.up.address, 303)
             raise
         return RedirectResponse(here.up.address, 303)
-    hits = [Hit(one, score) for one, score in zip(level.items, level.scores, strict=True)]
-    return page(request, "explore.html", here=here, level=level, hits=hits, asked=Asked(to=here.to))
+    pairs = () if level is None else zip(level.items, level.scores, strict=True)
+    hits = [Hit(item, score) for item, score in pairs]
+    return page(
+        request, "explore.html", here=here, asked=asked, level=level, is_empty=False, hits=hits
+    )
