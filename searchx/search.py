@@ -18,7 +18,7 @@ from searchx import vectors
 from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrops
 from searchx.blocks import Block, blocks, check_known, rows_of
-from searchx.catalog import Catalog, Version
+from searchx.catalog import Catalog, HeldSource, Version
 from searchx.cursors import Cursor, digest_of
 from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
@@ -80,6 +80,7 @@ class Library:
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._explorer = Explorer(catalog, self._view)
         self._gatherer = Gatherer(catalog, self._view, self._backdrops.duplicates)
+        self._held: tuple[Touched, list[HeldSource]] | None = None  # by the sources
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._values: tuple[Touched, Columns] | None = None
         self._counting = threading.Lock()
@@ -368,7 +369,11 @@ class Library:
 
         Not `whole`, it costs no walk: without bytes, and without the list of skipped files.
         """
-        return status_of(self._catalog, whole=whole)
+        touched = self._catalog.touched()
+        held = self._held
+        if held is None or held[0] != touched:  # it is counted anew where anybody has written
+            self._held = held = (touched, self._catalog.held_sources())
+        return status_of(self._catalog, held[1], whole=whole)
 
     @property
     def space(self) -> Space:
