@@ -24,7 +24,6 @@ from tests.colour import COLOURS, ColourEncoder, paint
 from tests.served import Address, served
 from web.app import create_app
 
-ONLY_HERE = {"open", "encoder", "context", "skipped", "status"}  # of this machine, or not served
 TOKEN = "a secret"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -245,7 +245,7 @@ def test_the_headers_leave_nothing_to_strangers() -> None:
 
 def scheme_seen(address: tuple[str, int], **headers: str) -> bool:
     """Log in, and tell whether the server took the connection for HTTPS."""
-    answer = httpx.post(
+    answer = httpx2.post(
         f"http://{address[0]}:{address[1]}/login", data={"token": TOKEN}, headers=headers
     )
     return "; secure" in answer.headers["set-cookie"].lower()
@@ -262,14 +262,14 @@ def test_forwarded_headers_are_believed_of_named_proxies_only(empty: Library) ->
         assert not scheme_seen(address)
         there = f"http://{address[0]}:{address[1]}/docs"
         wrong = {"authorization": "Bearer wrong", "x-forwarded-for": "203.0.113.9"}
-        codes = [httpx.get(there, headers=wrong).status_code for _ in range(AT_ONCE + 1)]
+        codes = [httpx2.get(there, headers=wrong).status_code for _ in range(AT_ONCE + 1)]
         assert codes[-2:] == [401, 429]
-        assert httpx.get(there, headers=BEARER).status_code == 200  # from another address
+        assert httpx2.get(there, headers=BEARER).status_code == 200  # from another address
 
 
 def test_a_server_does_not_name_its_software(empty: Library) -> None:
     with served(create_app(empty)) as (host, port):
-        assert "server" not in httpx.get(f"http://{host}:{port}/healthz").headers
+        assert "server" not in httpx2.get(f"http://{host}:{port}/healthz").headers
 
 
 # the command

@@ -20,7 +20,11 @@ Words = Annotated[
 ]
 Filters = Annotated[
     str | None,
-    Field(max_length=MAX_TEXT, description="What a hit has to be: filters of the query language."),
+    Field(
+        max_length=MAX_TEXT,
+        description="What a hit has to be: filters of the query language.",
+        examples=["folder:trips taken:2019"],
+    ),
 ]
 Count = Annotated[int, Field(ge=1, le=MAX_K, description="How many hits, 1 to 200.")]
 Found = Annotated[
@@ -122,6 +126,12 @@ class FacetsAsked(Asked):
 
 class FacetShape(BaseModel):
     """A value, how many items have it, and the filter that finds them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"value": "Canon EOS R5", "count": 97, "where": 'camera:"Canon EOS R5"'}
+        }
+    )
 
     value: str
     count: int

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import Response
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from searchx.errors import BadInput
 from searchx.filters import from_json
@@ -48,11 +48,22 @@ class BatchAsked(Asked):
     format: Annotated[Format, Field(description=f"Of ids and scores. {EITHER}.")] = "float"
 
 
-class BatchAnswer(Asked):
+class BatchAnswer(BaseModel):
     """Ids and exact cosines, a row for each query, best first.
 
     Where there is no more the id is -1. In base64 ids are int64 and scores float32.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "shape": [2, 2],
+                "ids": [[755, 906], [7, 502]],
+                "scores": [[0.67, 0.62], [1.0, 0.52]],
+                "format": "float",
+            }
+        }
+    )
 
     shape: tuple[int, int]
     ids: list[list[int]] | str

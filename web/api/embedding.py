@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from searchx.encoder import canonical_name
 from searchx.errors import BadInput, ModelError
@@ -17,7 +17,7 @@ from web.api.inputs import EITHER, Format, Given, decoded, packed, queries_of
 from web.api.search import BODY_PROBLEMS, Served
 from web.shapes import Asked
 
-_EMBEDDED = [0.0411, -0.0237, 0.0862]  # in examples, of a model of three dimensions
+_EMBEDDED: list[JsonValue] = [0.6, 0.0, 0.8]  # in examples, of a model of three dimensions
 
 router = APIRouter(tags=["embedding"])
 
@@ -45,6 +45,17 @@ class SpaceShape(BaseModel):
 
 class EmbedAnswer(BaseModel):
     """A unit vector for each input, in order. In base64 they are float32."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "space": {"name": "mini", "digest": "57c1a12f", "dim": 3},
+                "shape": [1, 3],
+                "vectors": [_EMBEDDED],
+                "format": "float",
+            }
+        }
+    )
 
     space: SpaceShape
     shape: tuple[int, int]
@@ -87,6 +98,17 @@ class UsageShape(BaseModel):
 class EmbeddingsAnswer(BaseModel):
     """OpenAI's shape. A picture counts no tokens."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "object": "list",
+                "data": [{"object": "embedding", "index": 0, "embedding": _EMBEDDED}],
+                "model": "mini",
+                "usage": {"prompt_tokens": 5, "total_tokens": 5},
+            }
+        }
+    )
+
     object: Literal["list"]
     data: list[EmbeddingShape]
     model: str
@@ -102,6 +124,15 @@ class ModelShape(BaseModel):
 
 class ModelsAnswer(BaseModel):
     """OpenAI's shape: the one model of this library."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "object": "list",
+                "data": [{"id": "mini", "object": "model", "created": 0, "owned_by": "searchx"}],
+            }
+        }
+    )
 
     object: Literal["list"]
     data: list[ModelShape]

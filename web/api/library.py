@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from web.answers import document
 from web.api.embedding import SpaceShape, shape_of
@@ -13,6 +13,17 @@ router = APIRouter(tags=["state"])
 
 class LibraryAnswer(BaseModel):
     """How much a library holds, from where, and in which space its vectors live."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "images": 1047,
+                "texts": 11,
+                "sources": ["/media/photos"],
+                "space": {"name": "mini", "digest": "57c1a12f", "dim": 3},
+            }
+        }
+    )
 
     images: int
     texts: int

@@ -42,7 +42,12 @@ BODY_PROBLEMS: dict[int | str, dict[str, object]] = {
     413: {"description": "What was sent is too large"},
     415: {"description": "What was sent is of a type that is not taken here"},
 }
-_DOCUMENT = {"content": {"application/json": {"schema": DocumentAsked.model_json_schema()}}}
+_EXAMPLE = {"text": "a dog", "where": {"folder": "trips"}, "k": 5}
+_DOCUMENT = {
+    "content": {
+        "application/json": {"schema": DocumentAsked.model_json_schema(), "example": _EXAMPLE}
+    }
+}
 
 
 @router.get(
