@@ -8,6 +8,7 @@ What can be changed in it stands in `searchx.writing`.
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -89,6 +90,7 @@ class Catalog:
         self._engine = engine
         self._lock = FileLock(directory / "indexing.lock")
         self._holder = directory / "indexing.json"  # who holds it, for people
+        self._here = threading.local()  # the moment that a thread is looking at
 
     @classmethod
     def open(cls, directory: Path | str, create: bool = False) -> "Catalog":
@@ -225,8 +227,10 @@ class Catalog:
         """Give what is different as soon as anybody has written anything: a look at two files.
 
         The version stays where a file moves or what is known of it changes, and a filter may pass
-        others then.
+        others then. Inside of `at_once` it is that of the moment.
         """
+        if self._moment is not None:
+            return cast(tuple[int, ...], self._here.touched)
         found: list[int] = []
         for name in (FILE_NAME, f"{FILE_NAME}-wal"):
             with suppress(FileNotFoundError):
@@ -424,7 +428,31 @@ class Catalog:
             shrink(self._engine)
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Read as of one moment: all that this thread asks inside is answered from the same state.
+
+        The moment is that of the first question. Nothing is written inside.
+        """
+        if self._moment is not None:
+            yield
+            return
+        self._here.touched = self.touched()  # before the first question, never after it
+        with self._reading() as connection:
+            self._here.moment = connection
+            try:
+                yield
+            finally:
+                self._here.moment = None
+
+    @property
+    def _moment(self) -> sa.Connection | None:
+        return getattr(self._here, "moment", None)
+
+    @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
+        if self._moment is not None:
+            yield self._moment
+            return
         with plain_errors(self.directory), self._engine.begin() as connection:
             yield connection
 

@@ -11,6 +11,7 @@
     │   ├── LibraryCorrupt    catalog or snapshot cannot be read
     │   └── LibraryFull       no space or no permission to write
     ├── ModelError            an encoder that cannot be had or loaded
+    ├── Busy                  more is asked at one time than can be answered soon
     └── SpaceMismatch         vectors of two spaces would be compared
 """
 
@@ -49,6 +50,10 @@ class LibraryFull(LibraryError):
 
 class ModelError(SearchxError):
     """An encoder that is unknown, cannot be had, or cannot be loaded."""
+
+
+class Busy(SearchxError):
+    """More is asked at one time than can be answered soon, or the model is still being loaded."""
 
 
 class SpaceMismatch(SearchxError):

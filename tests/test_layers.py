@@ -30,7 +30,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.records": FILTERS,
     "searchx.fitting": RECORDS,
     "searchx.tokens": RECORDS,
-    "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens"},
+    "searchx.towers": set[str](),
+    "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens", "searchx.towers"},
     "searchx.pictures": RECORDS | {"searchx.pictures"},
     "searchx.archives": RECORDS,
     "searchx.contents": RECORDS | {"searchx.archives", "searchx.pictures"},
@@ -103,7 +104,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.relevance": RECORDS,
     "searchx.prompts": set[str](),
     "searchx.duplicates": RECORDS | {"searchx.encoder"},
-    "searchx.questions": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
+    "searchx.questions": RECORDS,
+    "searchx.batching": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
     "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.refreshing": RECORDS
@@ -134,6 +136,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.search": RECORDS
     | {
         "searchx.backdrops",
+        "searchx.batching",
         "searchx.catalog",
         "searchx.cursors",
         "searchx.database",
