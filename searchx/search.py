@@ -42,7 +42,7 @@ from searchx.records import (
 )
 from searchx.refreshing import KINDS
 from searchx.vectors import Found
-from searchx.views import View, is_current, read_view
+from searchx.views import SNAPSHOTS, View, is_current, read_view
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -294,6 +294,16 @@ class Library:
             # Counts newer than their version are counted again by the next call, never kept.
             self._counted = counted = (version, counts["image"], counts["text"])
         return Overview(counted[1], counted[2], self._catalog.sources())
+
+    def built(self) -> dict[Kind, float]:
+        """Tell when the index of each kind was built, in seconds since 1970; of those there are."""
+        found: dict[Kind, float] = {}
+        for kind in KINDS:
+            newest = vectors.newest(self.directory / SNAPSHOTS, kind)
+            with suppress(OSError):
+                if newest is not None:
+                    found[kind] = newest.stat().st_mtime
+        return found
 
     def status(self) -> Status:
         """Tell what the library holds, and add up its files on disk."""

@@ -195,6 +195,7 @@ ONLY_IN = {  # libraries that live in one place
     "fastapi": ("web",),
     "starlette": ("web",),
     "uvicorn": ("web",),
+    "prometheus_client": ("web",),
     "typer": ("searchx.cli",),
     "rich": ("searchx.cli", "searchx.terminal"),
     "pillow_heif": ("searchx.pictures",),
