@@ -162,7 +162,7 @@ class QueryVectors:
             if self._closed:
                 raise Busy("the library was closed; ask again")
             self._queue.append(wanted)
-            if len(self._threads) < min(self._most_threads, len(self._queue)):
+            if len(self._threads) < min(self._most_threads, len(self._under_way)):
                 thread = threading.Thread(target=self._work, name="embedding", daemon=True)
                 self._threads.append(thread)
                 thread.start()

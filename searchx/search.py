@@ -111,8 +111,8 @@ class Library:
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
-        # More threads than cores at work in Python only take turns, and all of them are late.
-        self._turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+        # More threads at work in Python only wait for each other, and for them the encoder does.
+        self._turns = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
     @classmethod
     def open(

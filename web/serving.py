@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from searchx.search import Library
 
 PATIENCE: Final = 60.0  # seconds that a query waits for a model that is being loaded
 _FINISHING: Final = 10  # seconds that running requests have once the server is told to stop
+_SECONDS_OF_A_THREAD: Final = 0.0005
 _BETWEEN_STARTS: Final = 1.0  # seconds before a process that ended is replaced
 
 
@@ -60,6 +62,8 @@ def serve(
     """
     import uvicorn
 
+    # Encoding a batch asks for Python's lock some hundred times, and each may wait this long.
+    sys.setswitchinterval(_SECONDS_OF_A_THREAD)
     from web.app import Service, create_app
     from web.front import to_stderr
 
