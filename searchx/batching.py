@@ -101,15 +101,14 @@ class QueryVectors:
 
     def picture(self, image: Path | bytes) -> Vectors:
         """Give the unit vector (dim,) of a picture; raises UnreadableImage, Busy, ModelError."""
-        content = image if isinstance(image, bytes) else str(image.absolute()).encode()
 
         def fitted(encoder: Encoder) -> Pixels:
             return encoder.fit(open_image(image, at_least=encoder.fit.side))
 
-        if isinstance(image, Path):  # what is in the file may be another picture tomorrow
-            encoder = self._encoder()
-            return cast(Vectors, encoder.embed_images([fitted(encoder)])[0])
-        return self._vector("image", content, fitted)
+        if isinstance(image, bytes):
+            return self._vector("image", image, fitted)
+        encoder = self._encoder()  # what is in the file may be another picture tomorrow
+        return cast(Vectors, encoder.embed_images([fitted(encoder)])[0])
 
     def close(self) -> None:
         """End the threads; what still waits raises Busy."""
@@ -199,13 +198,13 @@ class QueryVectors:
                 for one in batch:  # a bad one costs no other its answer
                     self._embed([one])
             return
+        for one, row in zip(batch, rows, strict=True):
+            own = row.copy()  # else it would keep the whole batch in memory
+            own.setflags(write=False)  # several queries have it
+            self._settle(one.key, own)
+            one.vector.set_result(own)
         if self.watch is not None:
             self.watch.embedded(batch[0].key[1], len(batch), time.perf_counter() - began)
-        for one, row in zip(batch, rows, strict=True):
-            row = row.copy()  # else it would keep the whole batch in memory
-            row.setflags(write=False)  # several queries have it
-            self._settle(one.key, row)
-            one.vector.set_result(row)
 
     def _failed(self, wanted: _Wanted, error: Exception) -> None:
         self._settle(wanted.key)

@@ -10,7 +10,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from fastapi.testclient import TestClient
@@ -162,8 +164,9 @@ class Late(Library):
 
 @pytest.fixture
 def late(catalog: Catalog, photos: Path) -> Iterator[Late]:
-    with Late(Catalog.open(catalog.directory)) as library:
-        library.may_go = threading.Event()
+    library = Late(Catalog.open(catalog.directory))
+    library.may_go = threading.Event()
+    with library:
         yield library
         library.may_go.set()
 
@@ -278,16 +281,30 @@ def test_what_runs_is_finished_when_it_is_told_to_stop(served: Path) -> None:
     assert process.stderr is not None
     address = process.stderr.readline().split()[3]
     assert fetched(address, "/healthz")[0] == 200
-    with ThreadPoolExecutor(4) as threads:  # they wait for the model
-        asked = [threads.submit(fetched, address, f"/api/search?q=dog{n}") for n in range(4)]
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        assert [one.result(60)[0] for one in asked] == [200] * 4
+    under_way = HTTPConnection(address.removeprefix("http://"), timeout=60)
+    body = urlencode({"token": "any", "next": "/skipped"}).encode()
+    under_way.putrequest("POST", "/login")
+    under_way.putheader("content-type", "application/x-www-form-urlencoded")
+    under_way.putheader("content-length", str(len(body)))
+    under_way.endheaders(body[:5])
+    until(lambda: b"searchx_requests_running 2.0" in fetched(address, "/metrics")[1])
+    process.send_signal(signal.SIGTERM)
+    until(lambda: is_refused(address))
+    under_way.send(body[5:])
+    assert under_way.getresponse().getheader("location") == "/skipped"
+    under_way.close()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     lines = err.splitlines()
     assert lines[-1] == "stopped"
-    assert [json.loads(one)["status"] for one in lines[:-1]] == [200] * 5
+    assert json.loads(lines[-2])["status"] == 303
+
+
+def is_refused(address: str) -> bool:
+    try:
+        return fetched(address, "/healthz")[0] == 0
+    except urllib.error.URLError:
+        return True
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGTERM")

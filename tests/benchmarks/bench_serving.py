@@ -74,16 +74,11 @@ class Served:
     address: str
     process: psutil.Process
 
-    def metric(self, name: str) -> float:
-        with urllib.request.urlopen(f"{self.address}/metrics", timeout=60) as answer:
-            lines = answer.read().decode().splitlines()
-        return sum(float(one.split()[-1]) for one in lines if one.startswith(name))
-
     @property
     def memory(self) -> float:
         """Megabytes that are not shared with files, of all its processes."""
         all_of_it = [self.process, *self.process.children(recursive=True)]
-        return sum(one.memory_full_info().uss for one in all_of_it) / 2**20
+        return float(sum(one.memory_full_info().uss for one in all_of_it)) / 2**20
 
 
 @contextmanager
@@ -239,8 +234,8 @@ def main() -> None:
     if sys.argv[1] == "--plain":
         return plain(Path(sys.argv[2]), int(sys.argv[3]))
     if sys.argv[1] == "--bare":
-        library, texts, batch, seconds = sys.argv[2:]
-        return print(bare(Path(library), read_texts(Path(texts)), int(batch), float(seconds)))
+        where, texts, batch, seconds = sys.argv[2:]
+        return print(bare(Path(where), read_texts(Path(texts)), int(batch), float(seconds)))
     parser = argparse.ArgumentParser()
     parser.add_argument("library", type=Path)
     parser.add_argument("texts", type=Path)
