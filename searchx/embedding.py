@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from searchx.batching import embedded_texts
 from searchx.encoder import Encoder
 from searchx.errors import BadInput, UnreadableImage
 from searchx.pictures.images import open_image
-from searchx.questions import embedded_texts
 from searchx.records import Pixels, Vectors
 
 _TEXTS: Final = 256  # embedded together

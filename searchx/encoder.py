@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
+from searchx import towers
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
 from searchx.records import Pixels, Space, Vectors
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 MINI = Path(__file__).parent / "models" / "mini"  # the embedded default
 DEFAULT_MODEL = "mini"
+
+_FEW_TEXTS = 32  # in one call, as they come from queries
+_FEW_IMAGES = 4
+_SMALL = 100_000_000  # weights of a text tower that one core can compute with
 
 Announce: TypeAlias = Callable[[str], None]  # told one line before a download
 
@@ -138,14 +143,16 @@ class OpenClipEncoder:
 
     def __init__(self, name: str, device: str = "auto", announce: Announce | None = None) -> None:
         self._device = choose_device(device)
-        self._model, tokenizer = load_open_clip(name, announce)
+        self._model, tokenizer = _load_mapped(name, announce)
         self._tokens = Tokens(self._model, tokenizer)
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
-        digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
+        self._loading = threading.Lock()
+        self._sees = False  # whether the image tower is in its working form
         self._model.eval().requires_grad_(False)
-        if hasattr(self._model.visual, "trunk"):
-            _make_fast(self._model.visual.trunk)
-        self._model.to(self._device)
+        towers.materialise_texts(self._model, self._device)
+        digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
+        towers.release(self._model)
+        self._is_small = towers.size_of_texts(self._model) <= _SMALL
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
@@ -163,8 +170,9 @@ class OpenClipEncoder:
             return np.empty((0, self._dim), np.float32)
         for one in pixels:
             self._check(one)
+        self._open_eyes()
         batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
-        with self._computing():
+        with self._computing(len(pixels) > _FEW_IMAGES):
             seen = normalised(self._model, batch.to(self._device))
             return _unit_rows(self._model.encode_image(seen))
 
@@ -189,21 +197,55 @@ class OpenClipEncoder:
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         tokens = self._tokens(texts)  # (n, used)
-        with self._computing():
+        with self._computing(len(texts) > _FEW_TEXTS):
             return _unit_rows(self._model.encode_text(tokens.to(self._device)))
 
+    def _open_eyes(self) -> None:
+        """Bring the image tower into memory before the first picture."""
+        with self._loading:
+            if not self._sees:
+                visual = self._model.visual.float()
+                if hasattr(visual, "trunk"):
+                    _make_fast(visual.trunk)
+                visual.to(self._device)
+                self._sees = True
+
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def _computing(self, is_much: bool) -> Iterator[None]:
         import torch
 
         on_gpu = self._device.type == "cuda"
         half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
         with (
-            self._lock,
+            self._one_thread() if not is_much and self._is_small and not on_gpu else self._lock,
             torch.inference_mode(),
             torch.autocast(self._device.type, half, enabled=on_gpu),
         ):
             yield
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """Compute little by one thread: several stand at barriers where others use the cores."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _load_mapped(name: str, announce: Announce | None) -> tuple[Any, Any]:
+    """Give model and tokenizer, the weights of the model mapped where they can be."""
+    tokenizers = []
+
+    def load() -> Any:
+        model, tokenizer = load_open_clip(name, announce)
+        tokenizers.append(tokenizer)
+        return model
+
+    return towers.load_mapped(load), tokenizers[-1]
 
 
 def normalised(model: Any, pixels: "torch.Tensor") -> "torch.Tensor":
@@ -376,7 +418,7 @@ def _digest(weights: "Mapping[str, torch.Tensor]", preprocessing: Mapping[str, o
     digest.update(json.dumps(dict(preprocessing), sort_keys=True, default=str).encode())
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights[name].numpy()).tobytes())
+        digest.update(np.ascontiguousarray(_single(weights[name]).numpy()).data)
     return digest.hexdigest()
 
 
@@ -388,3 +430,7 @@ def _unit_rows(rows: "torch.Tensor") -> Vectors:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _single(weights: "torch.Tensor") -> "torch.Tensor":
+    return weights.float() if weights.is_floating_point() else weights

@@ -12,6 +12,7 @@
     │   └── LibraryFull       no space or no permission to write
     ├── ModelError            an encoder that cannot be had or loaded
     ├── ServerError           a server that does not answer, or lets nobody in
+    ├── Busy                  more is asked at one time than can be answered soon
     └── SpaceMismatch         vectors of two spaces would be compared
 """
 
@@ -54,6 +55,10 @@ class ModelError(SearchxError):
 
 class ServerError(SearchxError):
     """A searchx server that cannot be reached, refuses the token, or fails."""
+
+
+class Busy(SearchxError):
+    """More is asked at one time than can be answered soon, or the model is still being loaded."""
 
 
 class SpaceMismatch(SearchxError):

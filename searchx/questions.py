@@ -1,15 +1,12 @@
 """A query as the encoder understands it: one unit vector, and those of what it excludes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 
-from searchx.encoder import Encoder
 from searchx.errors import BadInput
-from searchx.pictures.images import open_image
-from searchx.prompts import prompted, templates_for
 from searchx.records import Kind, Part, Query, Vectors
 
 
@@ -41,8 +38,16 @@ class Stored(Protocol):
     def kind(self, item_id: int) -> Kind: ...
 
 
-def question_of(query: Query, encoder: "LazyEncoder", stored: Stored) -> Question:
-    """Embed a query; the encoder is only loaded where there is a text or a picture in it.
+class Embedding(Protocol):
+    """Where the vectors (dim,) of texts and pictures are to be had."""
+
+    def text(self, text: str) -> Vectors: ...
+
+    def picture(self, image: Path | bytes) -> Vectors: ...
+
+
+def question_of(query: Query, embedding: Embedding, stored: Stored) -> Question:
+    """Embed a query; the encoder is only needed where there is a text or a picture in it.
 
     A filter alone is a question too. Raises BadInput for a query without content, or an
     unreadable picture.
@@ -55,7 +60,7 @@ def question_of(query: Query, encoder: "LazyEncoder", stored: Stored) -> Questio
         if query.where is None and query.to is None:
             raise BadInput("the query is empty; write what you look for, or give a picture")
         return Question(None, "text")
-    embedded = [(_vector(one, encoder, stored), one.weight) for one in wanted]
+    embedded = [(_vector(one, embedding, stored), one.weight) for one in wanted]
     mean = np.sum([weight * vector for vector, weight in embedded], axis=0)
     kinds = {_asked_with(one, stored) for one in wanted}
     return Question(
@@ -63,7 +68,7 @@ def question_of(query: Query, encoder: "LazyEncoder", stored: Stored) -> Questio
         asked="image" if kinds == {"image"} else "text",
         words=" ".join(one.text.strip() for one in wanted if one.text.strip()),
         excluded=tuple(
-            Excluded(_vector(one, encoder, stored), -one.weight, one.text.strip())
+            Excluded(_vector(one, embedding, stored), -one.weight, one.text.strip())
             for one in parts
             if one.weight < 0
         ),
@@ -71,30 +76,12 @@ def question_of(query: Query, encoder: "LazyEncoder", stored: Stored) -> Questio
     )
 
 
-class LazyEncoder(Protocol):
-    """Gives the encoder when it is needed first."""
-
-    def __call__(self) -> Encoder: ...
-
-
-def embedded_texts(encoder: Encoder, texts: Sequence[str]) -> Vectors:
-    """Embed what people type, (n, dim): short names in the templates that help this model."""
-    templates = templates_for(encoder.space.name)
-    versions = [prompted(text, templates) for text in texts]
-    rows = encoder.embed_texts([one for several in versions for one in several])
-    ends = np.cumsum([len(several) for several in versions])
-    means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
-    return cast(Vectors, means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12))
-
-
-def _vector(part: Part, encoder: LazyEncoder, stored: Stored) -> Vectors:
+def _vector(part: Part, embedding: Embedding, stored: Stored) -> Vectors:
     if part.like is not None:
         return cast(Vectors, stored.vector(part.like)[0])
     if part.image is not None:
-        loaded = encoder()
-        picture = open_image(part.image, at_least=loaded.fit.side)
-        return cast(Vectors, loaded.embed_images([loaded.fit(picture)])[0])
-    return cast(Vectors, embedded_texts(encoder(), [part.text.strip()])[0])
+        return embedding.picture(part.image)
+    return embedding.text(part.text.strip())
 
 
 def _asked_with(part: Part, stored: Stored) -> Kind:

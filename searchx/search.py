@@ -4,10 +4,11 @@ Search is complete at every moment: the snapshot without what was removed since,
 added since, compared exactly. A new snapshot or a new item is seen by the next query.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, Final, Unpack
@@ -16,13 +17,14 @@ import numpy as np
 
 from searchx import vectors
 from searchx.arrow import ids_of
-from searchx.backdrops import NO_BACKDROP, Backdrops
+from searchx.backdrops import NO_BACKDROP, Backdrop, Backdrops
+from searchx.batching import QueryVectors, embedded_texts
 from searchx.blocks import Block, blocks, check_known, rows_of
 from searchx.catalog import Catalog, HeldSource, Version
 from searchx.cursors import Cursor, digest_of
 from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
-from searchx.errors import BadInput, NoLibrary, SpaceMismatch
+from searchx.errors import BadInput, Busy, NoLibrary, SpaceMismatch
 from searchx.exploring import Explorer, Level
 from searchx.facets import Columns
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
@@ -32,7 +34,7 @@ from searchx.heat import WINDOWS, Heat, heat_of
 from searchx.paging import Page, page
 from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
-from searchx.questions import Question, embedded_texts, question_of
+from searchx.questions import Question, question_of
 from searchx.ragged import Ragged
 from searchx.ranked import Order, Search
 from searchx.recommending import Lists, Recommended, Recommender, alone, asked_by
@@ -54,7 +56,7 @@ from searchx.records import (
 from searchx.refreshing import KINDS
 from searchx.status import Overview, Status, status_of
 from searchx.vectors import NO_ID, Found
-from searchx.views import Touched, View, is_current, read_view
+from searchx.views import SNAPSHOTS, Touched, View, is_current, read_view
 from searchx.wishes import Options, Wishes, of_one
 from searchx.words import called
 
@@ -72,12 +74,16 @@ class Library:
         encoder: Encoder | None = None,
         device: str = "auto",
         announce: Announce | None = None,
+        patience: float | None = None,
     ) -> None:
         self.directory = catalog.directory
+        self.queries = QueryVectors(lambda: self.encoder)
         self._catalog = catalog
         self._encoder = encoder
+        self._is_given = encoder is not None
         self._device = device
         self._announce = announce
+        self._patience = patience
         self._views: dict[Kind, View] = {}
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._explorer = Explorer(catalog, self._view)
@@ -88,6 +94,8 @@ class Library:
         self._counting = threading.Lock()
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
+        # More threads at work in Python only wait for each other, and for them the encoder does.
+        self._turns = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
     @classmethod
     def open(
@@ -97,13 +105,15 @@ class Library:
         encoder: Encoder | None = None,
         device: str = "auto",
         announce: Announce | None = None,
+        patience: float | None = None,
     ) -> "Library":
         """Open the library in `directory`. The encoder is loaded when the first query needs it.
 
-        `announce` is told, in one line, before a model is downloaded. Raises NoLibrary,
-        LibraryCorrupt or LibraryError.
+        `announce` is told, in one line, before a model is downloaded. `patience` is how many
+        seconds a query waits for an encoder that another thread is loading; None: until it is
+        there. Raises NoLibrary, LibraryCorrupt or LibraryError.
         """
-        return cls(Catalog.open(Path(directory)), encoder, device, announce)
+        return cls(Catalog.open(Path(directory)), encoder, device, announce, patience)
 
     def __enter__(self) -> "Library":
         return self
@@ -113,6 +123,7 @@ class Library:
 
     def close(self) -> None:
         """Let go of the catalog and the snapshots; what is asked afterwards raises LibraryError."""
+        self.queries.close()
         self._views.clear()
         self._catalog.close()
 
@@ -156,8 +167,10 @@ class Library:
         self._space()
         spent: dict[str, float] = {}
         with timed(spent, "embed"):
-            question = question_of(asked, lambda: self.encoder, self._catalog)
-        found, items = self._page(question, asked.where, target, k, order, cursor, spent)
+            question = question_of(asked, self.queries, self._catalog)
+        with self._turns:
+            found, items = self._page(question, asked.where, target, k, order, cursor, spent)
+        self._tell(spent, found)
         hits = tuple(
             Hit(
                 _as_called(items[one.id], one.why, question.words),
@@ -304,7 +317,7 @@ class Library:
 
     def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
-        vector = question_of(query, lambda: self.encoder, self._catalog).vector
+        vector = question_of(query, self.queries, self._catalog).vector
         if vector is None:
             raise BadInput("the query has nothing but a filter; write what you look for")
         return vector[None]
@@ -363,6 +376,16 @@ class Library:
             self._counted = counted = (version, counts["image"], counts["text"])
         return Overview(counted[1], counted[2], self._catalog.sources())
 
+    def built(self) -> dict[Kind, float]:
+        """Tell when the index of each kind was built, in seconds since 1970; of those there are."""
+        found: dict[Kind, float] = {}
+        for kind in KINDS:
+            newest = vectors.newest(self.directory / SNAPSHOTS, kind)
+            with suppress(OSError):
+                if newest is not None:
+                    found[kind] = newest.stat().st_mtime
+        return found
+
     def skipped_reasons(self) -> tuple[tuple[str, int], ...]:
         """Count the files that could not be indexed by reason, the most frequent first."""
         return tuple(self._catalog.skipped_reasons())
@@ -394,13 +417,48 @@ class Library:
         return self._space()
 
     @property
+    def is_loaded(self) -> bool:
+        """Tell whether the encoder is there, so that no query has to wait for it."""
+        return self._encoder is not None
+
+    @property
     def encoder(self) -> Encoder:
-        """The encoder that made this library; loaded on first use."""
-        with self._loading:
-            if self._encoder is None:
-                self._encoder = load_encoder(self._space().name, self._device, self._announce)
-            _check_space(self._space(), self._encoder.space)
-            return self._encoder
+        """The encoder that made this library; loaded on first use.
+
+        Raises ModelError, SpaceMismatch, and Busy where it takes longer to load than this library
+        has patience.
+        """
+        space = self._space()
+        encoder = self._encoder
+        if encoder is None or not self._fits(encoder, space):
+            if not self._loading.acquire(timeout=-1 if self._patience is None else self._patience):
+                raise Busy("the model is still being loaded; ask again in a moment")
+            try:
+                encoder = self._encoder
+                if encoder is None or not self._fits(encoder, space):
+                    encoder = load_encoder(space.name, self._device, self._announce)
+                    self._encoder = encoder
+            finally:
+                self._loading.release()
+        _check_space(space, encoder.space)
+        return encoder
+
+    def _fits(self, encoder: Encoder, space: Space) -> bool:
+        """Tell whether to go on with an encoder; another model may have made the library anew."""
+        return self._is_given or encoder.space.name == space.name
+
+    def _tell(self, spent: dict[str, float], found: Page) -> None:
+        """Tell who watches what a query took, in seconds, its kinds added up."""
+        watch = self.queries.watch
+        if watch is None:
+            return
+        steps = dict(spent)
+        for one in found.explained:
+            for step, milliseconds in one.milliseconds.items():
+                if step not in spent:
+                    steps[step] = steps.get(step, 0.0) + milliseconds
+        for step, milliseconds in steps.items():
+            watch.spent(step, milliseconds / 1000)
 
     def _page(
         self,
@@ -412,26 +470,40 @@ class Library:
         cursor: Cursor | None,
         spent: dict[str, float],
     ) -> tuple[Page, dict[int, Item]]:
-        """Rank and fetch, again where an item went, or all of them, between the two."""
+        """Rank and fetch as of one moment; again where the library went on before that began."""
+        before = dict(spent)  # given to the searches, each of which adds its own steps
         for _ in range(_TRIES):
-            library = self._catalog.version().library
-            searches = [self._search_of(kind, question, where, spent) for kind in _kinds(target)]
-            found = page(searches, k, order, cursor)
-            items = self._catalog.items(found.ids.tolist())
-            if len(items) == len(found.ids) and library == self._catalog.version().library:
+            views = [self._view(kind) for kind in _kinds(target)]
+            backdrops = [self._backdrop(view, question) for view in views]
+            with self._catalog.at_once():
+                searches = [
+                    self._search_of(view, backdrop, question, where, before)
+                    for view, backdrop in zip(views, backdrops, strict=True)
+                ]
+                found = page(searches, k, order, cursor)
+                with timed(spent, "fetch"):
+                    items = self._catalog.items(found.ids.tolist())
+                version = self._catalog.version()
+            if all(view.version == version for view in views):
                 break
         return found, items
 
+    def _backdrop(self, view: View, question: Question) -> Backdrop:
+        if question.vector is None:
+            return NO_BACKDROP
+        return self._backdrops.of(view, question.asked, lambda: self._view("image"))
+
     def _search_of(
-        self, kind: Kind, question: Question, where: Filter | None, spent: dict[str, float]
+        self,
+        view: View,
+        backdrop: Backdrop,
+        question: Question,
+        where: Filter | None,
+        spent: dict[str, float],
     ) -> Search:
-        view = self._view(kind)
         steps = dict(spent)
         with timed(steps, "filter"):
             choice = view.choose(self._catalog, where)
-        backdrop = NO_BACKDROP
-        if question.vector is not None:
-            backdrop = self._backdrops.of(view, question.asked, lambda: self._view("image"))
         return Search(self._catalog, view, choice, question, backdrop, steps)
 
     def _passing(self, where: Filter | None) -> Ids:
@@ -634,9 +706,12 @@ def open_library(
     encoder: Encoder | None = None,
     device: str = "auto",
     announce: Announce | None = None,
+    patience: float | None = None,
 ) -> Library:
     """Open the library in `directory`: ``searchx.open("photos.library")``."""
-    return Library.open(directory, encoder=encoder, device=device, announce=announce)
+    return Library.open(
+        directory, encoder=encoder, device=device, announce=announce, patience=patience
+    )
 
 
 def _as_called(item: Item, why: Why, words: str) -> Item:

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from searchx.errors import (
     BadInput,
+    Busy,
     LibraryError,
     LibraryFull,
     ModelError,
@@ -52,6 +53,7 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
     (LibraryFull, 507),
     (LibraryError, 503),
     (ModelError, 503),
+    (Busy, 503),
     (SpaceMismatch, 409),
 )
 

@@ -1,8 +1,12 @@
 """The application that serves pages and API of one library: ``create_app(library)``."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -17,14 +21,29 @@ from web import api, completion, heat, pictures, state, surveys, thumbnails
 from web.answers import HERE, failure, status_of
 from web.assistants import Assistants
 from web.completion import Values
+from web.front import MOST_AT_ONCE, Front, Log
 from web.guard import Guard, secured
 from web.heat import Heats
+from web.loading import Loading
+from web.metrics import Metrics
 from web.pages import duplicates, explore, language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
 from web.tries import Tries
 from web.waiting import Waits
 
+THREADS = 64  # most of them wait for a vector; the library lets as many work as there are cores
 PAGES = (explore, duplicates, results, viewer, upkeep, reference, login, language)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How an application is run."""
+
+    log: Log | None = None  # told of each request; None: of none
+    log_queries: bool = False
+    most_at_once: int = MOST_AT_ONCE
+    shared: Path | None = None  # a folder for what the processes of one service share
+    failed: Callable[[SearchxError], None] | None = None  # told when the model cannot be had
 
 
 def create_app(
@@ -33,23 +52,37 @@ def create_app(
     token: str | None = None,
     allowed_hosts: Collection[str] = (),
     allowed_origins: Collection[str] = (),
+    service: Service | None = None,
 ) -> FastAPI:
     """Make the application that serves one library.
 
     With a ``token``, each request needs it as bearer token or as the cookie that /login sets.
     Requests pass for localhost, for any address, and for the names in ``allowed_hosts``
     ("*" for all names). Pages of ``allowed_origins``, such as "https://photos.example", may read
-    the answers and send requests, never with the cookie; "*" stands for all of them.
+    the answers and send requests, never with the cookie; "*" stands for all of them. When it
+    starts, it loads the model in the background.
     """
+    service = service or Service()
+    loading, metrics = Loading(library, service.failed), Metrics(library)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
+        loading.start()
+        yield
+
     app = FastAPI(
         title="searchx",
         version=_version(),
         description="Search a library of images and texts by meaning.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
     )
     app.state.library = library
-    app.state.uploads = Uploads()
+    app.state.uploads = Uploads(shared=service.shared)
+    app.state.loading = loading
+    app.state.metrics = metrics
     app.state.heats = Heats()
     app.state.values = Values(library)
     app.state.token = token
@@ -81,6 +114,13 @@ def create_app(
             allow_headers=("Authorization", "Content-Type"),
             expose_headers=("ETag", "Retry-After"),
         )
+    app.add_middleware(
+        Front,
+        metrics=metrics,
+        log=service.log,
+        with_queries=service.log_queries,
+        most=service.most_at_once,
+    )
     _answer_errors(app)
     return app
 

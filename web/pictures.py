@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -39,6 +40,7 @@ _SUFFIXES = {
         for name in ("png", "gif", "webp", "avif", "bmp", "tiff", "heic")
     },
 }
+_NAME = re.compile(r"[0-9a-f]{32}")  # of an upload
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 router = APIRouter(tags=["items"])
@@ -149,11 +151,13 @@ class Upload:
 class Uploads:
     """The query pictures of late, in memory, so that a search by picture has an address.
 
-    Holds at most ``limit`` bytes and drops the oldest first. Safe to use from many threads.
+    Holds at most ``limit`` bytes and drops the oldest first. Safe to use from many threads. In
+    ``shared``, a folder of the service's own, other processes find what this one was sent.
     """
 
-    def __init__(self, limit: int = KEPT_UPLOADS) -> None:
+    def __init__(self, limit: int = KEPT_UPLOADS, shared: Path | None = None) -> None:
         self._limit = limit
+        self._shared = shared
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -162,20 +166,54 @@ class Uploads:
         seen = decoding.preview(content, PREVIEW_SIDE)
         upload = Upload(decoding.fitted(content, fit), seen)
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with self._lock:
-            self._kept[name] = upload
-            self._kept.move_to_end(name)
-            while sum(len(one.content) for one in self._kept.values()) > self._limit:
-                self._kept.popitem(last=False)
+        if self._shared is not None:
+            _share(self._shared, name, upload, self._limit)
+        self._keep(name, upload)
         return name
 
     def get(self, name: str) -> Upload:
         """Give a picture by name, or fail with 410."""
         with self._lock:
             upload = self._kept.get(name)
+        if upload is None and self._shared is not None:
+            upload = _shared(self._shared, name)
+            if upload is not None:
+                self._keep(name, upload)
         if upload is None:
             raise HTTPException(410, "this picture is no longer kept; choose it again")
         return upload
+
+    def _keep(self, name: str, upload: Upload) -> None:
+        with self._lock:
+            self._kept[name] = upload
+            self._kept.move_to_end(name)
+            while sum(len(one.content) for one in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)
+
+
+def _share(folder: Path, name: str, upload: Upload, limit: int) -> None:
+    """Write a picture where other processes find it; where that fails only this one has it."""
+    with suppress(OSError):
+        for suffix, content in ((".webp", upload.preview), (".query", upload.content)):
+            beside = folder / f"{name}{suffix}.{os.getpid()}"
+            beside.write_bytes(content)
+            beside.replace(folder / f"{name}{suffix}")
+        files = sorted(folder.glob("*.query"), key=lambda one: one.stat().st_mtime)
+        total = sum(one.stat().st_size for one in files)
+        while total > limit and len(files) > 1:
+            total -= files[0].stat().st_size
+            files.pop(0).unlink(missing_ok=True)
+
+
+def _shared(folder: Path, name: str) -> Upload | None:
+    """Give what another process was sent."""
+    if not _NAME.fullmatch(name):
+        return None
+    try:
+        parts = [(folder / f"{name}{suffix}").read_bytes() for suffix in (".query", ".webp")]
+    except OSError:
+        return None
+    return Upload(*parts)
 
 
 def uploads_of(request: Request) -> Uploads:

@@ -1,10 +1,12 @@
-"""Whether the server is well, for who watches over it."""
+"""Whether the server is well, and what it does, for who watches over it."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from web.answers import document
 from web.api import Served
+from web.loading import Loading
+from web.metrics import MEDIA_TYPE, Metrics
 from web.shapes import State
 
 router = APIRouter()
@@ -18,11 +20,27 @@ async def healthz() -> Response:
 
 @router.get(
     "/readyz",
-    summary="Can the library be read?",
+    summary="Can the library be searched?",
     response_model=State,
-    responses={503: {"description": "The library cannot be used now"}},
+    responses={503: {"description": "The library cannot be used now, or its model is loading"}},
     tags=["state"],
 )
-def readyz(library: Served) -> Response:
+def readyz(request: Request, library: Served) -> Response:
     library.check()
+    loading: Loading = request.app.state.loading
+    reason = loading.waits_for()
+    if reason is not None:
+        raise HTTPException(503, reason)
     return document({"status": "ready"})
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+    tags=["state"],
+)
+def metrics(request: Request) -> Response:
+    figures: Metrics = request.app.state.metrics
+    return Response(figures.written(), headers={"content-type": MEDIA_TYPE})

@@ -1,5 +1,6 @@
 """What a library answers: search, serve, status."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,28 +137,36 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="How many processes answer, each with the model.")
+    ] = 1,
+    log_queries: Annotated[
+        bool, typer.Option("--log-queries", help="Log what is searched for, too.")
+    ] = False,
     library: LibraryOption = None,
 ) -> None:
     """Serve the library as a web page and an HTTP API."""
-    from searchx.cli.meter import Meter
+    # Queries are answered side by side: threads inside each product would only get in their way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from searchx.search import Library
-    from searchx.terminal import console
     from web import serving
     from web.access import Access
 
     secret = _secret(token, token_file)
     access = Access(secret, allow_host or (), allow_origin or (), trust_proxy or ())
     _check_access(host, secret, no_auth)
-    meter = Meter(console(stderr=True), "loading")
+    settings = serving.Settings(place(library), access, log_queries)
     with (
         stoppable("stopped", code=0),
-        Library.open(place(library), announce=meter.say) as opened,
+        Library.open(settings.directory, announce=tell, patience=serving.PATIENCE) as opened,
         serving.listening(host, port) as listener,
     ):
-        with meter:
-            opened.encoder  # noqa: B018 - a model that cannot be had is told now, not later
+        opened.check()
         tell(f"searchx serves on {serving.address(listener)} (stop with Ctrl-C)")
-        serving.serve(opened, listener, access)
+        if workers == 1:
+            serving.serve(opened, listener, settings)
+        else:
+            serving.serve_by_several(listener, settings, workers)
 
 
 def mcp(library: LibraryOption = None) -> None:

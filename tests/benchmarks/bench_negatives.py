@@ -28,8 +28,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from searchx.batching import embedded_texts
 from searchx.encoder import load_encoder
-from searchx.questions import embedded_texts
 from searchx.ranked import HARMLESS, PENALTY
 from searchx.ranking import ordered, standings
 from searchx.records import Vectors

@@ -286,4 +286,6 @@ def test_serve_answers_until_ctrl_c(place: Place) -> None:
         assert len(json.load(answer)["hits"]) == 2
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "", "stopped\n")
+    line, last = err.splitlines()
+    assert (process.returncode, out, last) == (0, "", "stopped")
+    assert json.loads(line)["route"] == "/api/search"
