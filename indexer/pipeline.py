@@ -15,12 +15,14 @@ from indexer.decoding.workers import Workers
 from indexer.files import Problem
 from indexer.formats import form_of
 from indexer.planning import WHOLE, Options, Plan, Scope, plan, to_read
+from indexer.publishing import publishing
 from indexer.rules import Rules
 from indexer.stages import Before, Stages
 from indexer.tally import Tally
 from searchx.catalog import Catalog
 from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, canonical_name, load_encoder
 from searchx.errors import NoLibrary, SpaceMismatch
+from searchx.progress import note_runs
 from searchx.records import Pace, Report, Skipped, Space
 from searchx.references import references_of
 from searchx.refreshing import drop_foreign_snapshots, refresh_snapshots
@@ -114,15 +116,29 @@ def run_once(
     scopes: dict[str, Sequence[Scope]] | None = None,
 ) -> Report:
     """Run over a library that may not be there yet, and bring its snapshots up to date."""
-    with closing(Catalog.open(directory, create=True)) as catalog, catalog.indexing():
-        report = index(
-            sources, catalog, encoder, progress, options=options, rules=rules, scopes=scopes
-        )
+    with (
+        closing(Catalog.open(directory, create=True)) as catalog,
+        catalog.indexing(),
+        publishing(directory, progress) as told,
+    ):
+        report = index(sources, catalog, encoder, told, options=options, rules=rules, scopes=scopes)
         supply = encoder if callable(encoder) else cache(lambda: encoder)
         if report.embedded:  # the encoder is loaded: what queries need of it is made now
             references_of(directory, supply())
+        told.build()
         refresh_snapshots(catalog)
+        note_runs(directory, _covered(sources, catalog.sources()))
     return report
+
+
+def _covered(named: Sequence[Path | str], sources: Sequence[str]) -> tuple[str, ...]:
+    """Give the sources that a run brings up to date: those named and those in them, or all."""
+    roots = [os.path.abspath(one) for one in named]
+    return tuple(
+        one
+        for one in sources
+        if not roots or any(one == root or Path(one).is_relative_to(root) for root in roots)
+    )
 
 
 def supply_of(

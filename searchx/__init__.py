@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from indexer.pipeline import index_into as index
+    from searchx.arrow import write_parquet
+    from searchx.blocks import Block
     from searchx.encoder import Encoder, load_encoder
     from searchx.errors import SearchxError
+    from searchx.measures import measure
     from searchx.query import parse, parse_filter
     from searchx.records import (
         Answer,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Answer": "searchx.records:Answer",
+    "Block": "searchx.blocks:Block",
     "Encoder": "searchx.encoder:Encoder",
     "Explained": "searchx.records:Explained",
     "Facet": "searchx.records:Facet",
@@ -43,13 +47,16 @@ _PLACES = {
     "SearchxError": "searchx.errors:SearchxError",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
+    "measure": "searchx.measures:measure",
     "open": "searchx.search:open_library",
     "parse": "searchx.query:parse",
     "parse_filter": "searchx.query:parse_filter",
+    "write_parquet": "searchx.arrow:write_parquet",
 }
 
 __all__ = [
     "Answer",
+    "Block",
     "Encoder",
     "Explained",
     "Facet",
@@ -64,9 +71,11 @@ __all__ = [
     "SearchxError",
     "index",
     "load_encoder",
+    "measure",
     "open",
     "parse",
     "parse_filter",
+    "write_parquet",
 ]
 
 

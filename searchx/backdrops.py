@@ -16,12 +16,14 @@ from searchx.encoder import Encoder
 from searchx.errors import SearchxError
 from searchx.filters import All
 from searchx.pictures.images import read_picture
+from searchx.profiles import ALIKE
 from searchx.records import Kind, Vectors
 from searchx.references import kept_references, references_of
 from searchx.relevance import SELF, Background, Direction
 from searchx.views import View
 
 _SAMPLE: Final = 2_000  # vectors of a kind; its moments are then known to some percent
+_PAIRED: Final = 1_000  # of them that are compared with each other
 _GROWN: Final = 0.05  # of a kind that may have come or gone before it is measured anew
 _PICTURES: Final = 32  # that near duplicates are told by, for an encoder that is not known
 
@@ -37,6 +39,28 @@ class Backdrop:
 NO_BACKDROP: Final = Backdrop(None, np.empty((0, 0), np.float32))  # where nothing is compared
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Usual:
+    """How alike items of one kind usually are."""
+
+    sample: Vectors  # (m, dim)
+    mean: float  # of the cosines of two of them
+    spread: float  # their standard deviation
+
+    @property
+    def joined_from(self) -> float:
+        """Give the cosine from which on two items belong to one interest."""
+        return self.mean + ALIKE * self.spread
+
+    @classmethod
+    def of(cls, sample: Vectors) -> "Usual":
+        some = sample[:_PAIRED]
+        cosines = (some @ some.T)[np.triu_indices(len(some), 1)]
+        if not len(cosines):
+            return cls(sample, 0.0, 0.0)
+        return cls(sample, float(cosines.mean()), float(cosines.std()))
+
+
 class Backdrops:
     """The backdrops of one library. Safe to use from many threads."""
 
@@ -44,6 +68,7 @@ class Backdrops:
         self._catalog = catalog
         self._encoder = encoder
         self._measured: dict[Direction, tuple[str, int, Backdrop]] = {}
+        self._usual: dict[Kind, tuple[str, int, Usual]] = {}
         self._references: Vectors | None = None
         self._threshold: float | None = None
         self._measuring = threading.RLock()
@@ -63,12 +88,25 @@ class Backdrops:
             self._measured[direction] = (view.version.library, view.count, made)
             return made
 
+    def usual(self, view: View) -> Usual:
+        """Tell how alike the items of a view are; needs no encoder."""
+        with self._measuring:
+            known = self._usual.get(view.kind)
+            if known and known[0] == view.version.library and _is_near(known[1], view.count):
+                return known[2]
+            made = Usual.of(view.sample(_SAMPLE))
+            self._usual[view.kind] = (view.version.library, view.count, made)
+            return made
+
     def duplicates(self) -> float:
         """Give the cosine from which on two items are near duplicates, for this encoder."""
         with self._measuring:
+            space = self._catalog.space()
+            if self._threshold is None and space is not None:
+                self._threshold = duplicates.MEASURED.get(space.digest)
             if self._threshold is None:
                 pictures = list(self._pictures())
-                if len(pictures) < 2 and not duplicates.is_known(self._encoder().space):
+                if len(pictures) < 2:
                     return SELF  # nothing to tell by, or on a disk that is not there now
                 self._threshold = duplicates.threshold(self._encoder(), pictures)
             return self._threshold
@@ -96,9 +134,6 @@ class Backdrops:
 
     def _pictures(self) -> Iterator[Image.Image]:
         """Open some pictures of the library; those that cannot be opened now are left out."""
-        space = self._catalog.space()
-        if space is not None and duplicates.is_known(space):
-            return
         ids = self._catalog.matching("image", All())
         chosen = np.random.default_rng(0).permutation(ids)[: 2 * _PICTURES]
         items = self._catalog.items(chosen.tolist())

@@ -28,6 +28,16 @@ from searchx.facets import Columns, read_columns
 from searchx.fetching import context, fetch, joined
 from searchx.filtering import matching
 from searchx.filters import Filter
+from searchx.holding import (
+    HeldFile,
+    HeldSource,
+    Holding,
+    held_files,
+    held_sources,
+    holdings,
+    skipped_reasons,
+    some_skipped,
+)
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
 from searchx.records import Ids, Item, Kind, Rows, Skipped, Space, Vectors
@@ -37,6 +47,9 @@ __all__ = [
     "Catalog",
     "Content",
     "Halves",
+    "HeldFile",
+    "HeldSource",
+    "Holding",
     "Known",
     "KnownFiles",
     "KnownFolder",
@@ -404,6 +417,33 @@ class Catalog:
                 )
             )
             return tuple(Skipped(joined(row.path, row.name), row.why) for row in rows)
+
+    def holdings(self, kind: Kind) -> list[Holding]:
+        """Tell by how many files each item of a kind is held, and how good it is, by id."""
+        with self._reading() as connection:
+            return holdings(connection, kind)
+
+    def held_files(self, ids: Collection[int]) -> list[HeldFile]:
+        """Give the files that hold some items, each once, by item and then the oldest first."""
+        with self._reading() as connection:
+            return held_files(connection, ids)
+
+    def held_sources(self) -> list[HeldSource]:
+        """Tell what each source holds, oldest first."""
+        with self._reading() as connection:
+            return held_sources(connection)
+
+    def skipped_reasons(self) -> list[tuple[str, int]]:
+        """Count the files that could not be indexed by their reasons, the most frequent first."""
+        with self._reading() as connection:
+            return skipped_reasons(connection)
+
+    def some_skipped(
+        self, k: int, reason: str | None = None, after: int = 0
+    ) -> list[tuple[int, Skipped]]:
+        """Give k of the files that could not be indexed after a number, each with its own."""
+        with self._reading() as connection:
+            return some_skipped(connection, k, reason, after)
 
     def context(self, item_id: int) -> tuple[str, str]:
         """Give the passages before and after a text where it was found first; empty for none."""

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from searchx.archives import MAX_PICTURE, members
@@ -71,7 +72,12 @@ def candidates(location: Location) -> Generator[bytes]:
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a regular file to read it; never waits, as for a named pipe. Raises OSError."""
+    """Open a regular file to read it; never waits, as for a named pipe. Raises OSError.
+
+    A device is not even opened, which may do something by itself.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from searchx.encoder import Encoder
 from searchx.errors import BadInput
-from searchx.records import Space, Vectors
+from searchx.records import Vectors
 
 # Measured: python -m tests.benchmarks.bench_duplicates; by the digest of the encoder's space.
 MEASURED: Final[Mapping[str, float]] = {"57c1a12fc65dbabfd60ae85b104f5dbc": 0.95}  # mini
@@ -30,11 +30,6 @@ def threshold(encoder: Encoder, pictures: Sequence[Image.Image]) -> float:
     """
     known = MEASURED.get(encoder.space.digest)
     return known if known is not None else measured(encoder, pictures)
-
-
-def is_known(space: Space) -> bool:
-    """Tell whether the threshold of a space stands here, so that it needs no pictures."""
-    return space.digest in MEASURED
 
 
 def measured(encoder: Encoder, pictures: Sequence[Image.Image]) -> float:

@@ -18,7 +18,7 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
     statement = _of(
         "SELECT item.id, item.kind, item.digest, item.text, item.width, item.height, "
         "source.path AS source, folder.path AS folder, file.name, location.fragment, "
-        "location.page, location.line, location.start, location.stop "
+        "location.page, location.line, location.start, location.stop, file.size, file.mtime_ns "
         "FROM item JOIN location ON location.item_id = item.id "
         "JOIN file ON file.id = location.file_id JOIN folder ON folder.id = file.folder_id "
         "JOIN source ON source.id = folder.source_id "
@@ -64,7 +64,7 @@ def _beside(connection: sa.Connection, here: Any, side: str, order: str) -> str:
 
 def _location(row: Any) -> Location:
     path = joined(row.folder, row.name)
-    place = (row.page, row.line, row.start, row.stop)
+    place = (row.page, row.line, row.start, row.stop, (row.size, row.mtime_ns))
     return Location(os.fsdecode(row.source), path, row.fragment, *place)
 
 

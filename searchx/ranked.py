@@ -29,9 +29,9 @@ _WORDS: Final = 1_000  # items that hold words of the query, the best of them; o
 _DEEPEST: Final = 4_096  # candidates that are looked through for what a negative part left
 _POOL: Final = 5  # candidates for each hit that has to be unlike the others
 # Measured: python -m tests.benchmarks.bench_negatives
-_HARMLESS: Final = 0.75  # standing to what is excluded, up to which nothing is lowered
-_PENALTY: Final = 0.75  # by which a standing above that lowers the key
-_LEAST_SPREAD: Final = 0.025  # of cosines: what was named then is above all, however alike they are
+HARMLESS: Final = 0.75  # standing to what is excluded, up to which nothing is lowered
+PENALTY: Final = 0.75  # by which a standing above that lowers the key
+LEAST_SPREAD: Final = 0.025  # of cosines: what was named then is above all, however alike they are
 _ALL_WORDS: Final = 0.999  # share of the query's words from which on words alone are an answer
 Keys: TypeAlias = NDArray[np.float64]
 
@@ -121,7 +121,7 @@ class Search:
         scores = vectors.cosines(rows, vector)
         self._spend("vectors", began)
         usual = self.backdrop.sample @ vector
-        spread = max(float(usual.std()) if len(usual) else 0.0, _LEAST_SPREAD)
+        spread = max(float(usual.std()) if len(usual) else 0.0, LEAST_SPREAD)
         lowered, banned = self._lowered(ids, rows)
         matches = {one.id: one for one in found}
         silent = set(ids[banned].tolist())  # nothing is raised by its words that they exclude
@@ -202,9 +202,9 @@ class Search:
         lowered, banned = np.zeros(len(rows)), np.zeros(len(rows), np.bool_)
         for one in self.question.excluded:
             usual = self.backdrop.sample @ one.vector
-            above = standings(vectors.cosines(rows, one.vector), usual) - _HARMLESS
+            above = standings(vectors.cosines(rows, one.vector), usual) - HARMLESS
             shares, _, _ = _sides(ids, self._holding(one.words, ids))
-            lowered += one.weight * (_PENALTY * np.maximum(above, 0) + WHOLE_QUERY * shares**2)
+            lowered += one.weight * (PENALTY * np.maximum(above, 0) + WHOLE_QUERY * shares**2)
             banned |= shares >= _ALL_WORDS
         return lowered, banned
 

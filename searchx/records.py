@@ -49,6 +49,7 @@ class Location:
     line: int | None = None  # where a passage begins, from 1, on its page where there are pages
     start: int | None = None  # span of a passage: characters in the text of the file or page
     end: int | None = None
+    stamp: tuple[int, int] | None = field(default=None, compare=False)  # size, mtime_ns as read
 
     def as_dict(self) -> dict[str, object]:
         """Give the JSON shape; what is not known is left out."""

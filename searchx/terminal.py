@@ -16,8 +16,9 @@ from searchx.reasons import matched
 if TYPE_CHECKING:
     from searchx.encoder import Preset
     from searchx.evaluation import Evaluation, Retrieval
+    from searchx.progress import RunProgress
     from searchx.records import Explained, Hit, Pace, Report, Skipped
-    from searchx.search import Status
+    from searchx.status import IndexState, SourceState, Status
     from searchx.upkeep import Verdict
 
 SKIPPED_SHOWN: Final = 20
@@ -148,11 +149,26 @@ def status_lines(status: "Status", more: str) -> Iterator[str]:
     yield f"library  {visible(str(status.directory))}"
     yield f"model    {visible(status.space.name) if status.space else 'none yet'}"
     yield f"holds    {status.images:,} images and {status.texts:,} texts, in {status.files:,} files"
-    yield f"size     {decimal(status.bytes)} (library format {status.format})"
-    for number, source in enumerate(status.sources):
-        yield ("sources  " if number == 0 else "         ") + visible(source)
-    yield f"skipped  {len(status.skipped):,}"
+    if status.bytes is not None:
+        yield f"size     {decimal(status.bytes)} (library format {status.format})"
+    for number, source in enumerate(status.states):
+        yield ("sources  " if number == 0 else "         ") + _source(source)
+    for number, one in enumerate(status.indexes):
+        yield ("index    " if number == 0 else "         ") + _index(one)
+    if status.progress is not None:
+        yield f"running  {progress_text(status.progress)}"
+    yield f"skipped  {status.skips:,}"
     yield from _first_skipped(status.skipped, more)
+
+
+def progress_text(progress: "RunProgress") -> str:
+    """Tell how far a run of the indexer is."""
+    if progress.stage == "building":
+        return "the files are read, the index is being built"
+    line = f"indexing, {progress.done:,} of {progress.files:,} files ({progress.share:.0%})"
+    if stages := pace_text(progress.pace):
+        line += f"; {stages}"
+    return line
 
 
 def verdict_lines(verdict: "Verdict") -> Iterator[str]:
@@ -188,6 +204,21 @@ def presets_table(presets: Mapping["Preset", bool]) -> Table:
         mark = "*" if in_use else ""
         table.add_row(mark, preset.purpose, preset.model, size, preset.licence, preset.note)
     return table
+
+
+def _source(source: "SourceState") -> str:
+    when = source.indexed
+    shown = f", indexed {when.astimezone():%Y-%m-%d %H:%M}" if when else ""
+    return f"{visible(source.held.path)} (files: {source.held.files:,}{shown})"
+
+
+def _index(index: "IndexState") -> str:
+    """Tell how a kind is searched, and what was measured of it."""
+    recalls = ", ".join(f"{side} {recall:.3f}" for side, recall in index.recall.items())
+    how = "each compared" if index.factory == "exact" else index.factory
+    how += f", recall@10: {recalls}" if recalls else ""
+    how += f", {index.tail:,} newer than it" if index.tail and index.built else ""
+    return f"{index.kind}s: {how}"
 
 
 def _numbers(hit: "Hit") -> str:

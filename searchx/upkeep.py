@@ -32,7 +32,7 @@ from searchx.refreshing import (
     rebuild_snapshots,
     refresh_snapshots,
 )
-from searchx.search import bytes_of
+from searchx.status import bytes_of
 from searchx.views import SNAPSHOTS, held_ids, is_of
 
 THUMBNAILS: Final = "thumbnails"

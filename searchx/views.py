@@ -6,6 +6,7 @@ searches that are under way go on with theirs.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -21,6 +22,7 @@ from searchx.vectors import Found, Plan, Scan, Selection
 SNAPSHOTS: Final = "snapshots"
 _TRIES: Final = 10
 _FILTERS_KEPT: Final = 8
+_BLOCK: Final = 16_384  # rows given at a time
 Touched: TypeAlias = tuple[int, ...]  # what `Catalog.touched` gave before the filter was asked
 
 
@@ -96,6 +98,13 @@ class View:
         rows = np.concatenate([one[1] for one in found])
         order = np.argsort(held, kind="stable")
         return held[order], rows[order]
+
+    def blocks(self, ids: Ids) -> Iterator[tuple[Ids, Vectors]]:
+        """Give what `rows` does, some at a time, in bounded memory."""
+        for start in range(0, len(ids), _BLOCK):
+            yield self.rows(ids[start : start + _BLOCK])
+            if self.snapshot is not None:
+                self.snapshot.pages.read(_BLOCK)
 
     def sample(self, size: int) -> Vectors:
         """Give vectors of some items, always the same ones of a view, (n, dim)."""

@@ -21,7 +21,8 @@ from searchx.errors import (
 from searchx.filters import Is
 from searchx.records import Hit, Query
 from searchx.refreshing import refresh_snapshots
-from searchx.search import Library, Overview
+from searchx.search import Library
+from searchx.status import Overview
 from tests.colour import COLOURS, ColourEncoder, paint
 from tests.shelf import ENCODER, ROOT, add, answer, drop, embed, names
 from tests.tiny_model import save_tiny_model
@@ -53,8 +54,10 @@ def test_more_like_an_item_leaves_the_item_out(library: Library, photos: Path) -
 
 
 def test_parts_of_a_query_count_alike(library: Library, photos: Path) -> None:
-    both = library.embed(Query(text="red", image=photos / "blue.png"))
-    parts = np.stack([*library.embed(Query(text="red")), *library.embed(Query(text="blue"))])
+    both = library.embed_query(Query(text="red", image=photos / "blue.png"))
+    parts = np.stack(
+        [*library.embed_query(Query(text="red")), *library.embed_query(Query(text="blue"))]
+    )
     mean = parts.mean(axis=0)
     assert np.allclose(both[0], mean / np.linalg.norm(mean), atol=1e-3)
     assert both.shape == (1, 4)
@@ -113,7 +116,7 @@ def test_a_closed_library_says_so(library: Library, photos: Path) -> None:
         lambda: library.search_batch(["red"]),
         lambda: library.search_batch(ENCODER.embed_texts(["red"])),
         lambda: library.sample(3),
-        lambda: library.embed(Query("red")),
+        lambda: library.embed_query(Query("red")),
         lambda: library.explain("red"),
         lambda: library.item(1),
         lambda: library.context(1),
@@ -184,7 +187,11 @@ def shown(directory: Path) -> set[str]:
 
 def _cosine(library: Library, hit: Hit) -> float:
     """Compare the picture itself with the question, whatever the library holds."""
-    return float((library.embed(Query(image=Path(hit.path))) @ library.embed(Query("red")).T)[0, 0])
+    return float(
+        (library.embed_query(Query(image=Path(hit.path))) @ library.embed_query(Query("red")).T)[
+            0, 0
+        ]
+    )
 
 
 def test_a_snapshot_of_a_catalog_that_was_moved_away_is_not_used(tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ from searchx.errors import (
 from searchx.reasons import matched
 from web.excerpts import beginning, caption_of, ending, excerpt, value_of
 from web.phrases import NAMES, language_of, say
+from web.sessions import COOKIE
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.sizes import shape_of, sources
 from web.wording import (
     alternative,
     as_words,
+    clock,
     coordinates,
     filtered,
     map_of,
@@ -35,6 +37,7 @@ from web.wording import (
     near,
     origin,
     shape,
+    sized,
     spot,
     standing,
     stars,
@@ -56,13 +59,13 @@ _STATUS: tuple[tuple[type[SearchxError], int], ...] = (
 def page(request: HTTPConnection, name: str, status: int = 200, **context: object) -> HTMLResponse:
     """Render a template in the language of who asks; every value in it is escaped.
 
-    Templates have `say` for the phrases of the interface, `language`, `limits`, and `path` and
-    `here`, where on this server the page is, without and with what it asks. File names may hold
-    bytes that are no text; they are shown as question marks.
+    Templates have `say` for the phrases of the interface, `language`, `limits`, whether who asks
+    `has_session`, and `path` and `here`, where on this server the page is, without and with what
+    it asks. File names may hold bytes that are no text; they are shown as question marks.
     """
     language = language_of(request)
     given: dict[str, object] = {"language": language, "say": partial(say, language)}
-    given |= {"languages": NAMES, "limits": LIMITS}
+    given |= {"languages": NAMES, "limits": LIMITS, "has_session": COOKIE in request.cookies}
     given |= {"path": request.scope["path"], "here": _here(request)}
     markup = _templates().get_template(name).render(given | context)
     return HTMLResponse(markup.encode("utf-8", "replace"), status)
@@ -129,6 +132,7 @@ def _templates() -> Environment:
     environment.filters["file_name"] = lambda path: Path(path).name
     environment.filters["folder_of"] = lambda path: str(Path(path).parent)
     told = (
+        *(sized, clock),
         *(moment, origin, coordinates, shape, stars, spot, alternative, untold, as_words, matched),
         *(standing, marked, filtered, near, map_of),
         *(excerpt, ending, beginning, value_of),

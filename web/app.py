@@ -8,28 +8,36 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from searchx.errors import SearchxError
 from searchx.search import Library
-from web import api, completion, heat, pictures, state, thumbnails
+from web import api, completion, heat, pictures, state, surveys, thumbnails
 from web.answers import HERE, failure, status_of
 from web.completion import Values
 from web.guard import Guard, secured
 from web.heat import Heats
-from web.pages import language, login, reference, results, upkeep, viewer
+from web.pages import duplicates, explore, language, login, reference, results, upkeep, viewer
 from web.pictures import Uploads
+from web.tries import Tries
+from web.waiting import Waits
 
-PAGES = (results, viewer, upkeep, reference, login, language)
+PAGES = (explore, duplicates, results, viewer, upkeep, reference, login, language)
 
 
 def create_app(
-    library: Library, *, token: str | None = None, allowed_hosts: Collection[str] = ()
+    library: Library,
+    *,
+    token: str | None = None,
+    allowed_hosts: Collection[str] = (),
+    allowed_origins: Collection[str] = (),
 ) -> FastAPI:
     """Make the application that serves one library.
 
     With a ``token``, each request needs it as bearer token or as the cookie that /login sets.
     Requests pass for localhost, for any address, and for the names in ``allowed_hosts``
-    ("*" for all names).
+    ("*" for all names). Pages of ``allowed_origins``, such as "https://photos.example", may read
+    the answers and send requests, never with the cookie; "*" stands for all of them.
     """
     app = FastAPI(
         title="searchx",
@@ -43,8 +51,10 @@ def create_app(
     app.state.heats = Heats()
     app.state.values = Values(library)
     app.state.token = token
+    app.state.waits = Waits()
     app.include_router(api.router)
     app.include_router(state.router)
+    app.include_router(surveys.router)
     app.include_router(pictures.router)
     app.include_router(heat.router)
     app.include_router(thumbnails.router)
@@ -52,7 +62,22 @@ def create_app(
     for one in PAGES:
         app.include_router(one.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.add_middleware(Guard, token=token, allowed_hosts=allowed_hosts)
+    app.state.tries = Tries()
+    app.add_middleware(
+        Guard,
+        token=token,
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
+        tries=app.state.tries,
+    )
+    if allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(allowed_origins),
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("Authorization", "Content-Type"),
+            expose_headers=("ETag", "Retry-After"),
+        )
     _answer_errors(app)
     return app
 

@@ -18,15 +18,15 @@ from searchx.heat import Heat
 from searchx.records import Item
 from web.api import Served
 from web.asked import Asked
+from web.decoding import DECODING
 from web.pictures import (
-    DECODING,
     MAX_ID,
     ItemId,
     UploadsHere,
     cached,
     image_of,
-    open_file,
 )
+from web.places import open_file
 from web.shapes import MAX_TEXT
 from web.trail import question_of
 

@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -17,20 +16,18 @@ from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from searchx.archives import MAX_PICTURE
-from searchx.contents import candidates, open_regular
 from searchx.errors import BadInput
-from searchx.pictures.images import thumbnail
-from searchx.records import Item, Location
+from searchx.fitting import Fit
+from searchx.records import Item
 from searchx.search import Library
+from web import decoding
+from web.decoding import DECODING
+from web.places import CHUNK, open_file
 
 SIDES = (640, 1280, 2048, 4096)  # of pictures for the screen, longest side in pixels
 PREVIEW_SIDE = 320
 MAX_ID = 2**63 - 1  # ids are 64-bit; larger numbers are refused before SQLite sees them
 KEPT_UPLOADS = 128 * 2**20  # bytes of query pictures held in memory
-DECODING = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # each holds a whole picture
-_CHUNK = 2**18  # bytes read at once
-_IN_MEMORY = 2**23  # bytes of a picture taken out of another file; a larger one waits on disk
 _SHOWN_INLINE = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
 )
@@ -121,27 +118,6 @@ class FileAnswer(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def open_file(item: Item) -> BinaryIO:
-    """Open a file that holds exactly the content that was indexed, at its start.
-
-    A picture inside another file, such as a row of a parquet file, comes as a file of its own.
-    Wherever a path leads by now, other content is never given out: the digest decides. Fails
-    with 410 when no location holds the content any more.
-    """
-    for place in item.locations:
-        file = _unpacked(place, item.digest) if place.fragment else _open_regular(place.path)
-        if file is None:
-            continue
-        if _holds(file, item.digest):
-            return file
-        file.close()
-    raise HTTPException(
-        410,
-        f"{item.path} is not there or has changed since it was indexed; "
-        'run "searchx index" on its folder again',
-    )
-
-
 def media_type_of(head: bytes) -> str:
     """Name the picture format that a file starts with; names of files are not believed."""
     if head.startswith(b"\xff\xd8\xff"):
@@ -166,7 +142,7 @@ def media_type_of(head: bytes) -> str:
 class Upload:
     """A picture that somebody asked with."""
 
-    content: bytes
+    content: bytes  # fitted to the encoder: what was sent is not kept
     preview: bytes  # WebP
 
 
@@ -181,10 +157,10 @@ class Uploads:
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, content: bytes) -> str:
+    def add(self, content: bytes, fit: Fit) -> str:
         """Keep a picture and give its name; raises UnreadableImage."""
-        with DECODING:
-            upload = Upload(content, thumbnail(content, PREVIEW_SIDE))
+        seen = decoding.preview(content, PREVIEW_SIDE)
+        upload = Upload(decoding.fitted(content, fit), seen)
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
         with self._lock:
             self._kept[name] = upload
@@ -221,50 +197,13 @@ def image_of(library: Library, id: int) -> Item:
 
 def rendered(item: Item, side: int) -> bytes:
     """Decode an image item, as WebP, its longest side at most ``side``; fails as open_file."""
-    with DECODING, open_file(item) as file:
-        return thumbnail(file.read(), side)
-
-
-def _unpacked(place: Location, digest: str) -> BinaryIO | None:
-    """Give the picture inside another file that has this digest; None where it is no more."""
-    try:
-        with closing(candidates(place)) as contents:
-            for content in contents:
-                if hashlib.blake2b(content, digest_size=32).hexdigest() == digest:
-                    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
-                    file.write(content)
-                    file.seek(0)
-                    return cast(BinaryIO, file)
-    except (BadInput, OSError):
-        return None
-    return None
-
-
-def _open_regular(path: str) -> BinaryIO | None:
-    """Open a regular file; None for anything else. Never waits, as for a named pipe."""
-    try:
-        file = open_regular(path)
-    except (OSError, ValueError):
-        return None
-    if os.fstat(file.fileno()).st_size > MAX_PICTURE:
-        file.close()
-        return None
-    return file
-
-
-def _holds(file: BinaryIO, digest: str) -> bool:
-    computed = hashlib.blake2b(digest_size=32)
-    try:
-        while chunk := file.read(_CHUNK):
-            computed.update(chunk)
-        file.seek(0)
-    except OSError:
-        return False
-    return computed.hexdigest() == digest
+    with open_file(item) as file:
+        content = file.read()
+    return decoding.small(content, side)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read(CHUNK):
         yield chunk
 
 

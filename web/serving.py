@@ -1,12 +1,12 @@
 """Answer over a socket: the address is taken first, then the application runs on it."""
 
-import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from searchx.errors import BadInput
 from searchx.search import Library
+from web.access import Access
 
 
 @contextmanager
@@ -27,16 +27,22 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def serve(library: Library, listener: socket.socket, token: str | None) -> None:
+def serve(library: Library, listener: socket.socket, access: Access) -> None:
     """Answer on the socket until the process is told to stop."""
     import uvicorn
 
+    from web import limits
     from web.app import create_app
 
-    # Who knows the token may use any name: a page elsewhere that misuses one does not know it.
-    names = ("*",) if token else ()
-    application = create_app(library, token=token, allowed_hosts=names)
-    config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
+    application = create_app(
+        library,
+        token=access.token,
+        allowed_hosts=access.names,
+        allowed_origins=access.origins,
+    )
+    config = limits.config(
+        application, access.proxies, log_level="warning", timeout_graceful_shutdown=5
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -44,11 +50,3 @@ def address(listener: socket.socket) -> str:
     """Give the URL of a socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_this_machine(host: str) -> bool:
-    """Tell whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

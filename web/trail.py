@@ -11,7 +11,8 @@ from searchx.search import Library
 from web import api
 from web.asked import Asked
 from web.chips import DIFFERENT
-from web.pictures import DECODING, Uploads
+from web.decoding import DECODING
+from web.pictures import Uploads
 
 DEEP: Final = (250, 1000)  # so many results are looked through, one after the other
 

@@ -64,6 +64,21 @@ def origin(rule: str | None, language: Language = "en") -> str:
     return say(language, _ORIGINS[rule]) if rule in _ORIGINS else ""
 
 
+def sized(count: int) -> str:
+    """Say how many bytes: "4.8 MB"."""
+    size, units = float(count), iter(("kB", "MB", "GB", "TB"))
+    unit = "bytes"
+    while size >= 999.5 and (larger := next(units, None)):
+        size, unit = size / 1000, larger
+    number = f"{size:,.0f}" if unit == "bytes" or size >= 99.5 else f"{size:,.1f}"
+    return f"{number}\u00a0{unit}"
+
+
+def clock(when: datetime) -> str:
+    """Say when, on this machine's clock: "2026-11-28 15:30"."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
 def coordinates(metadata: Metadata, language: Language = "en") -> str:
     """Say where a picture was taken: "48.2083 N, 16.3731 E, 171 m"; empty where not known."""
     if metadata.latitude is None or metadata.longitude is None:

@@ -89,7 +89,8 @@ def search(
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="The address to answer on; others than this machine need --token.")
+        str,
+        typer.Option(help="The address to answer on; others than this machine need a token."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one.")] = 8000,
     token: Annotated[
@@ -100,6 +101,41 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            parser=read_path,
+            metavar="FILE",
+            envvar="SEARCHX_TOKEN_FILE",
+            help="A file that holds the token.",
+            show_default=False,
+        ),
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Answer everyone who can reach the address.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A name that the server is reached by.", show_default=False
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A website whose pages may read the answers.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+            show_default=False,
+        ),
+    ] = None,
     library: LibraryOption = None,
 ) -> None:
     """Serve the library as a web page and an HTTP API."""
@@ -107,13 +143,11 @@ def serve(
     from searchx.search import Library
     from searchx.terminal import console
     from web import serving
+    from web.access import Access
 
-    secret = _secret(token)
-    if secret is None and not serving.is_this_machine(host):
-        raise BadInput(
-            f"{host} can be reached by other machines; set a --token for them, "
-            "or leave --host at 127.0.0.1"
-        )
+    secret = _secret(token, token_file)
+    access = Access(secret, allow_host or (), allow_origin or (), trust_proxy or ())
+    _check_access(host, secret, no_auth)
     meter = Meter(console(stderr=True), "loading")
     with (
         stoppable("stopped", code=0),
@@ -123,7 +157,7 @@ def serve(
         with meter:
             opened.encoder  # noqa: B018 - a model that cannot be had is told now, not later
         tell(f"searchx serves on {serving.address(listener)} (stop with Ctrl-C)")
-        serving.serve(opened, listener, secret)
+        serving.serve(opened, listener, access)
 
 
 def status(
@@ -160,9 +194,47 @@ def _check_random(others: Mapping[str, bool], to: str) -> None:
         raise typer.BadParameter("--random gives one kind; set --to to image or text")
 
 
-def _secret(token: str | None) -> str | None:
+def _secret(token: str | None, file: Path | None) -> str | None:
     """Give the token as everyone can type it, without outer spaces; None where none is set."""
+    if file is not None:
+        if token:
+            raise typer.BadParameter("give --token or --token-file, not both")
+        token = _read_token(file)
     secret = (token or "").strip()
     if (token and not secret) or not secret.isprintable():
         raise BadInput("the token cannot be typed; make it of letters, digits and signs")
     return secret or None
+
+
+def _read_token(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8") as opened:
+            token = opened.read(4096)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no text"
+        raise BadInput(f"the token cannot be read from {file} ({reason})") from None
+    if not token.strip():
+        raise BadInput(f"{file} is empty; write the token into it")
+    return token
+
+
+def _check_access(host: str, secret: str | None, no_auth: bool) -> None:
+    """Make sure that nobody is let in by oversight, and warn of what is let in on purpose."""
+    from web.access import SHORT, is_this_machine
+
+    if no_auth and secret:
+        raise typer.BadParameter("--no-auth does not go with a token; leave one of them out")
+    if is_this_machine(host):
+        return
+    if no_auth:
+        tell(
+            f"warning: everyone who can reach {host} can search this library and read its files "
+            "(--no-auth)"
+        )
+    elif secret is None:
+        raise BadInput(
+            f"{host} can be reached by other machines; set a --token for them, leave --host at "
+            "127.0.0.1, or let everyone in with --no-auth"
+        )
+    elif len(secret) < SHORT:
+        tell(f"warning: a token of fewer than {SHORT} characters can be guessed; make it longer")

@@ -27,6 +27,9 @@ ROWS: Final = 16_384  # converted to float32 at a time
 _QUERIES: Final = 512  # compared with them at a time
 _FEW_ROWS: Final = 4_096  # kept as float32: NumPy takes a millisecond for them, FAISS half a second
 _FEW_QUERIES: Final = 8  # up to so many, FAISS reads float16 rows faster than NumPy converts them
+_TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many queries in order
+_PAIRS: Final = 8_192  # of queries and rows compared at a time
+_ROUNDING: Final = 1e-5  # by which sums in another order may differ
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
 
@@ -48,6 +51,10 @@ class Scan:
             places = np.flatnonzero(kept)
             return Scan(self.ids[places], self.matrix[places]).search(queries, k)
         found = nothing(len(queries), k)
+        if len(queries) > _FEW_QUERIES and k <= _TOGETHER:
+            for ids, block in self._floated(kept):
+                found = _nearer(found, queries, ids, block)
+            return found
         for start, near in self._near(queries, k + _SPARE, kept):
             for row, (query, found_here) in enumerate(zip(queries, near, strict=True)):
                 rows = start + found_here
@@ -75,6 +82,17 @@ class Scan:
                 rows = self._floats if self._is_small else self.matrix[block].astype(np.float32)
                 yield start, _multiply(rows, queries, depth, here)
 
+    def _floated(self, kept: Mask | None) -> Iterator[tuple[Ids, Vectors]]:
+        """Give the rows that are kept as float32, some at a time, with their ids."""
+        for start in range(0, len(self.ids), ROWS):
+            block = slice(start, start + ROWS)
+            ids = self.ids[block]
+            rows = self._floats if self._is_small else self.matrix[block].astype(np.float32)
+            if kept is not None:
+                ids, rows = ids[kept[block]], rows[kept[block]]
+            if len(ids):
+                yield ids, rows
+
     @property
     def _is_small(self) -> bool:
         return len(self.ids) <= _FEW_ROWS
@@ -99,6 +117,30 @@ def _multiply(rows: Vectors, queries: Vectors, depth: int, kept: Mask | None) ->
     if kept is not None:
         scores[:, ~kept] = -np.inf
     return [_reaching(row, depth) for row in scores]
+
+
+def _nearer(found: Found, queries: Vectors, ids: Ids, rows: Vectors) -> Found:
+    """Merge rows into an answer to many queries at once; FAISS takes all cores for it.
+
+    Its sums may differ in the last digits, so the cosines of all that may be among the best are
+    those of each pair alone, as `cosines` gives them.
+    """
+    import faiss
+
+    k = found[0].shape[1]
+    depth = min(k + _SPARE, len(ids))
+    near, places = cast(Any, faiss).knn(queries, rows, depth, metric=faiss.METRIC_INNER_PRODUCT)
+    border = np.maximum(found[1][:, -1], near[:, k - 1] if depth >= k else -np.inf)
+    asked, at = np.nonzero(near >= border[:, None] - _ROUNDING)
+    scores = np.full(near.shape, -np.inf, np.float32)
+    for start in range(0, len(asked), _PAIRS):
+        one, other = asked[start : start + _PAIRS], at[start : start + _PAIRS]
+        exact = np.einsum("nd,nd->n", rows[places[one, other]], queries[one])
+        scores[one, other] = np.clip(exact, -1, 1)
+    everyone = np.concatenate([found[0], np.where(scores > -np.inf, ids[places], NO_ID)], axis=1)
+    scores = np.concatenate([found[1], scores], axis=1)
+    order = np.lexsort((everyone, -scores), axis=1)[:, :k]
+    return np.take_along_axis(everyone, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def _read(

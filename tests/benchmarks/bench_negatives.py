@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from searchx.encoder import load_encoder
 from searchx.questions import embedded_texts
-from searchx.ranked import _HARMLESS, _PENALTY
+from searchx.ranked import HARMLESS, PENALTY
 from searchx.ranking import ordered, standings
 from searchx.records import Vectors
 
@@ -164,7 +164,7 @@ def plain(asked: Asked) -> Numbers:
     return asked.wanted_standing
 
 
-AS_BUILT = ours(_PENALTY, _HARMLESS)
+AS_BUILT = ours(PENALTY, HARMLESS)
 METHODS: dict[str, Method] = {
     "ignored": plain,
     **{f"vector less {weight}": less(weight) for weight in (0.3, 0.5, 1.0)},
@@ -173,7 +173,7 @@ METHODS: dict[str, Method] = {
     **{f"unexplained {p} from {h}": unexplained(p, h) for p in (0.75, 2.0) for h in (0, 0.5)},
     **{f"joint {p} from {h}": joint(p, h, plain) for p in (1.0, 2.0) for h in (-1, -0.5)},
     **{f"joint+ours {p} from {h}": joint(p, h, AS_BUILT) for p in (1.0, 2.0) for h in (-1, -0.5)},
-    f"BUILT {_PENALTY} from {_HARMLESS}": AS_BUILT,
+    f"BUILT {PENALTY} from {HARMLESS}": AS_BUILT,
 }
 
 
@@ -220,11 +220,11 @@ def weights(cases: Sequence[Case]) -> None:
     print("\nweight, as built: not B @20; mean standing to B; pairs where the excess to B grew")
     before = np.full(len(cases), np.inf)
     for weight in (0.0, *WEIGHTS):
-        method = ours(_PENALTY, _HARMLESS, weight)
+        method = ours(PENALTY, HARMLESS, weight)
         hits = [first(method(case.asked), 20) for case in cases]
         standing = [c.asked.excluded_standing[one] for c, one in zip(cases, hits, strict=True)]
         clear = np.mean([~c.has_excluded[one] for c, one in zip(cases, hits, strict=True)])
-        excess = np.array([np.maximum(one - _HARMLESS, 0).sum() for one in standing])
+        excess = np.array([np.maximum(one - HARMLESS, 0).sum() for one in standing])
         grew = int((excess > before + 1e-9).sum())
         print(f"{weight:6} {100 * clear:7.1f} {np.mean(standing):7.2f} {grew:4}")
         before = excess

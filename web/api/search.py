@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, cast
 
@@ -17,7 +16,8 @@ from searchx.query import notice, parse, query_from_json
 from searchx.records import Hit, Part, Target
 from searchx.search import Library
 from web.answers import document
-from web.pictures import DECODING, ItemId, item_of, served
+from web.decoding import taken_in
+from web.pictures import ItemId, item_of, served
 from web.shapes import (
     MAX_TEXT,
     Answer,
@@ -137,17 +137,15 @@ def find(
     is_listed = bool(query.where or query.to or (where or "").strip())
     if not query.every_part and not is_listed:
         raise HTTPException(400, "nothing to search for; give words (q), a picture, like or where")
-    has_picture = any(one.image is not None for one in query.every_part)
-    with DECODING if has_picture else nullcontext():
-        return library.ask(
-            query,
-            how.k,
-            to,
-            where=where,
-            after=how.after or None,
-            group=how.group,
-            diversity=how.diversity,
-        )
+    return library.ask(
+        taken_in(library, query),
+        how.k,
+        to,
+        where=where,
+        after=how.after or None,
+        group=how.group,
+        diversity=how.diversity,
+    )
 
 
 def context_of(library: Library, item: records.Item) -> tuple[str, str]:

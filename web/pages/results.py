@@ -54,6 +54,7 @@ def more(request: Request, library: Served, uploads: UploadsHere, asked: AskedHe
 @router.post("/")
 def ask_with_picture(
     request: Request,
+    library: Served,
     uploads: UploadsHere,
     image: Annotated[UploadFile | None, File()] = None,
     q: Annotated[str, Form(max_length=MAX_TEXT)] = "",
@@ -65,7 +66,7 @@ def ask_with_picture(
         content = api.content_of(image)
         if content is None:
             return RedirectResponse(words.address, 303)
-        name = uploads.add(content)
+        name = uploads.add(content, library.encoder.fit)
     except SearchxError as error:
         return _failed_search(request, words, error)
     return RedirectResponse(replace(words, picture=name).address, 303)

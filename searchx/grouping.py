@@ -1,0 +1,77 @@
+"""Which group an item belongs to, where a list may hold only so many of each."""
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from searchx.arrow import ids_of
+from searchx.catalog import Catalog
+from searchx.errors import BadInput
+from searchx.records import Ids, Item
+
+Group: TypeAlias = str | Mapping[int, Any] | Callable[[Ids], Any]
+NO_GROUP: Final = -1
+
+
+def _folder(item: Item) -> Hashable:
+    return item.path.replace("\\", "/").rpartition("/")[0]
+
+
+def _source(item: Item) -> Hashable:
+    return item.locations[0].source
+
+
+def _keyword(item: Item) -> Hashable:
+    words = item.metadata.keywords if item.metadata else ()
+    return words[0].lower() if words else None
+
+
+_NAMED: Final[dict[str, Callable[[Item], Hashable]]] = {
+    "folder": _folder,
+    "source": _source,
+    "keyword": _keyword,
+}
+
+
+class Groups:
+    """Numbers for groups, each found out once. Safe to use from many threads."""
+
+    def __init__(self, catalog: Catalog, group: Group) -> None:
+        if isinstance(group, str) and group not in _NAMED:
+            raise BadInput(f'group "{group}" is not known; use {", ".join(_NAMED)}, or a function')
+        self._catalog = catalog
+        self._group = group
+        self._numbers: dict[Hashable, int] = {}
+        self._of: dict[int, int] = {}
+        self._asking = threading.Lock()
+
+    def of(self, ids: Ids) -> Ids:
+        """Give the number of the group of each id, of any shape; NO_GROUP where it has none."""
+        wanted, places = np.unique(ids, return_inverse=True)
+        with self._asking:
+            unknown = [one for one in wanted.tolist() if one >= 0 and one not in self._of]
+            if unknown:
+                for one, name in zip(unknown, self._names(unknown), strict=True):
+                    self._of[one] = self._number(name)
+            numbers = [self._of.get(one, NO_GROUP) for one in wanted.tolist()]
+        return np.array(numbers, np.int64)[places].reshape(ids.shape)
+
+    def _names(self, ids: list[int]) -> Iterable[Hashable]:
+        if isinstance(self._group, str):
+            items = self._catalog.items(ids)
+            name = _NAMED[self._group]
+            return [name(items[one]) if one in items else None for one in ids]
+        if isinstance(self._group, Mapping):
+            return [self._group.get(one) for one in ids]
+        names = self._group(ids_of(ids))
+        listed = names.to_pylist() if hasattr(names, "to_pylist") else np.asarray(names).tolist()
+        if len(listed) != len(ids):
+            raise BadInput(f"the groups are {len(listed)} for {len(ids)} ids; give one for each")
+        return list(listed)
+
+    def _number(self, name: Hashable) -> int:
+        if name is None or name == NO_GROUP:
+            return NO_GROUP
+        return self._numbers.setdefault(name, len(self._numbers))
