@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Query,
         Report,
     )
+    from searchx.remote import RemoteLibrary, connect
     from searchx.search import Library, open_library
 
     open = open_library
@@ -43,8 +44,10 @@ _PLACES = {
     "Location": "searchx.records:Location",
     "Part": "searchx.records:Part",
     "Query": "searchx.records:Query",
+    "RemoteLibrary": "searchx.remote:RemoteLibrary",
     "Report": "searchx.records:Report",
     "SearchxError": "searchx.errors:SearchxError",
+    "connect": "searchx.remote:connect",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
     "measure": "searchx.measures:measure",
@@ -67,8 +70,10 @@ __all__ = [
     "Location",
     "Part",
     "Query",
+    "RemoteLibrary",
     "Report",
     "SearchxError",
+    "connect",
     "index",
     "load_encoder",
     "measure",

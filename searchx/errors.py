@@ -11,6 +11,7 @@
     │   ├── LibraryCorrupt    catalog or snapshot cannot be read
     │   └── LibraryFull       no space or no permission to write
     ├── ModelError            an encoder that cannot be had or loaded
+    ├── ServerError           a server that does not answer, or lets nobody in
     └── SpaceMismatch         vectors of two spaces would be compared
 """
 
@@ -49,6 +50,10 @@ class LibraryFull(LibraryError):
 
 class ModelError(SearchxError):
     """An encoder that is unknown, cannot be had, or cannot be loaded."""
+
+
+class ServerError(SearchxError):
+    """A searchx server that cannot be reached, refuses the token, or fails."""
 
 
 class SpaceMismatch(SearchxError):

@@ -30,7 +30,7 @@ from searchx.views import View
 TYPICAL: Final = 4  # items that stand for a cluster
 _POOL: Final = 48  # of the most typical ones, from which those are chosen
 _UNLIKE: Final = 0.5  # how much they have to be unlike each other
-_CAPTIONS: Final = 2_000  # of the library's own, whose words name clusters beside the everyday ones
+_TEXTS: Final = 2_000  # of the library, whose words name clusters beside the everyday captions
 _DEEPEST: Final = 12  # levels
 _KEPT: Final = 4_000_000  # ids in the divisions that are remembered; 12 bytes each
 _ADDRESS: Final = re.compile(r"[1-9][0-9]?(?:\.[1-9][0-9]?)*")
@@ -163,7 +163,7 @@ class Explorer:
         return sum(len(group.ids) for one in self._kept.values() for group in one.groups)
 
     def _words(self) -> Vocabulary:
-        """Give the words of the everyday captions and of the library's own."""
+        """Give the words of the everyday captions and of the library's own texts."""
         view, space = self._view("text"), self._catalog.space()
         if self._vocabulary is None or self._vocabulary[0] != view.version:
             references = None if space is None else kept_references(self._catalog.directory, space)
@@ -174,14 +174,13 @@ class Explorer:
         return self._vocabulary[1]
 
     def _own(self, view: View) -> tuple[list[str], Vectors]:
-        """Give some captions of the library's pictures, with their vectors."""
+        """Give some texts of the library, with their vectors."""
         ids = view.ids
-        if len(ids) > _CAPTIONS:
-            ids = np.sort(np.random.default_rng(0).choice(ids, _CAPTIONS, replace=False))
-        items = self._catalog.items(ids.tolist())
-        told = [one for one in ids.tolist() if one in items and items[one].pictures]
-        held, rows = view.rows(np.array(told, np.int64))
-        return [items[one].text or "" for one in held.tolist()], rows
+        if len(ids) > _TEXTS:
+            ids = np.sort(np.random.default_rng(0).choice(ids, _TEXTS, replace=False))
+        held, rows = view.rows(ids)
+        items = self._catalog.items(held.tolist())
+        return [items[one].text or "" if one in items else "" for one in held.tolist()], rows
 
 
 def _below(at: str, number: int) -> str:

@@ -153,6 +153,7 @@ class Hit:
         shape: dict[str, object] = {
             "id": item.id,
             "kind": item.kind,
+            "digest": item.digest,
             "score": round(self.score, 6),
             "relevance": None if self.relevance is None else round(self.relevance, 4),
             "band": self.band,

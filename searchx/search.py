@@ -18,7 +18,7 @@ from searchx import vectors
 from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrops
 from searchx.blocks import Block, blocks, check_known, rows_of
-from searchx.catalog import Catalog, Version
+from searchx.catalog import Catalog, HeldSource, Version
 from searchx.cursors import Cursor, digest_of
 from searchx.embedding import embed_images, embed_texts
 from searchx.encoder import Announce, Encoder, load_encoder
@@ -82,6 +82,7 @@ class Library:
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._explorer = Explorer(catalog, self._view)
         self._gatherer = Gatherer(catalog, self._view, self._backdrops.duplicates)
+        self._held: tuple[Touched, list[HeldSource]] | None = None  # by the sources
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._values: tuple[Touched, Columns] | None = None
         self._counting = threading.Lock()
@@ -146,11 +147,11 @@ class Library:
         hits that are unlike each other; such an answer has one page. Raises BadInput for an
         empty query, an unreadable picture, and values that cannot be.
         """
-        asked = _asked(query, where)
+        asked = asked_of(query, where)
         target = _target(asked.to or kind_of(asked.where) or to or "image")
         _check(k, diversity, after)
         order = Order(self._backdrops.duplicates() if group else None, diversity)
-        digest = digest_of(f"{query_as_json(asked)} {target} {group} {diversity}")
+        digest = digest_of(f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}")
         cursor = None if after is None else Cursor.read(after, digest)
         self._space()
         spent: dict[str, float] = {}
@@ -200,7 +201,22 @@ class Library:
         rows = self._rows(queries)
         asked: Kind = _asked_from(queries)
         vectors.check_width(rows, self._space().dim)
-        return view.search(rows, k, view.choose(self._catalog, _filter(where)), asked)
+        return view.search(rows, k, view.choose(self._catalog, filter_of(where)), asked)
+
+    def similar(
+        self,
+        id: int,
+        k: int = 10,
+        to: Target | None = None,
+        *,
+        where: str | Filter | None = None,
+        after: str | None = None,
+        group: bool = False,
+        diversity: float = 0.0,
+    ) -> Answer:
+        """Find what is most like an item, without itself; otherwise as `ask`. Raises BadInput."""
+        query = Query(like=id)
+        return self.ask(query, k, to, where=where, after=after, group=group, diversity=diversity)
 
     def sample(
         self,
@@ -216,7 +232,7 @@ class Library:
             raise BadInput(f"seed is {seed!r}; it must be a whole number from 0 on")
         _check(k)
         self._space()
-        passes = _filter(where)
+        passes = filter_of(where)
         said = kind_of(passes)
         view = self._view(said if said == "image" or said == "text" else to)
         passing = view.choose(self._catalog, passes).ids
@@ -232,7 +248,7 @@ class Library:
         Raises BadInput.
         """
         _check(k)
-        passes = _filter(where)
+        passes = filter_of(where)
         self._space()
         return self._columns().count(self._passing(passes), k)
 
@@ -257,7 +273,7 @@ class Library:
         self._space()
         if query is None:
             return self._explorer.level(to, at, k, None, "", after)
-        asked = _asked(query, None)
+        asked = asked_of(query, None)
         return self._explorer.level(
             to, at, k, self.embed_query(asked)[0], str(query_as_json(asked)), after
         )
@@ -279,7 +295,7 @@ class Library:
         _check_kind(to)
         _check(k)
         self._space()
-        return self._gatherer.page(to, _filter(where), k, after)
+        return self._gatherer.page(to, filter_of(where), k, after)
 
     @property
     def gathered(self) -> float:
@@ -300,9 +316,13 @@ class Library:
         which need not be in the library. Negative parts and filters are left out of account.
         Raises BadInput for a query that is nothing else, and UnreadableImage.
         """
-        vector = self.embed_query(_asked(query, None))[0]
+        vector = self.embed_query(asked_of(query, None))[0]
         image = open_image(picture, at_least=3 * self.encoder.fit.side)  # windows are a third
         return heat_of(self.encoder, image, vector)
+
+    def embed_batch(self, queries: Sequence[str | Query]) -> Vectors:
+        """Turn queries into unit vectors (q, dim), as `search_batch` does. Raises BadInput."""
+        return self._rows(queries)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -362,7 +382,16 @@ class Library:
 
         Not `whole`, it costs no walk: without bytes, and without the list of skipped files.
         """
-        return status_of(self._catalog, whole=whole)
+        touched = self._catalog.touched()
+        held = self._held
+        if held is None or held[0] != touched:  # it is counted anew where anybody has written
+            self._held = held = (touched, self._catalog.held_sources())
+        return status_of(self._catalog, held[1], whole=whole)
+
+    @property
+    def space(self) -> Space:
+        """The space that the vectors live in; raises NoLibrary where nothing was indexed yet."""
+        return self._space()
 
     @property
     def encoder(self) -> Encoder:
@@ -513,7 +542,7 @@ class Library:
         _check_kind(kind)
         self._space()
         view = self._view(kind)
-        return blocks(view, view.choose(self._catalog, _filter(where)), size)
+        return blocks(view, view.choose(self._catalog, filter_of(where)), size)
 
     def recommend(
         self,
@@ -586,7 +615,7 @@ class Library:
         view = self._view(to)
         return Recommender(
             view=view,
-            choice=view.choose(self._catalog, _filter(where)),
+            choice=view.choose(self._catalog, filter_of(where)),
             views=tuple(self._both()),
             usual=self._backdrops.usual,
             dim=dim,
@@ -620,18 +649,20 @@ def _as_called(item: Item, why: Why, words: str) -> Item:
     return replace(item, locations=(first, *others))
 
 
-def _asked(query: str | Query, where: str | Filter | None) -> Query:
+def asked_of(query: str | Query, where: str | Filter | None) -> Query:
+    """Read a query, with a filter beside its own; raises BadInput."""
     if not isinstance(query, str | Query):
         raise BadInput(f"the query is {type(query).__name__}; give a text or a Query")
     asked = parse(query) if isinstance(query, str) else query
-    beside = _filter(where)
+    beside = filter_of(where)
     if beside is None:
         return asked
     both = beside if asked.where is None else All((asked.where, beside))
     return replace(asked, where=both)
 
 
-def _filter(where: str | Filter | None) -> Filter | None:
+def filter_of(where: str | Filter | None) -> Filter | None:
+    """Read a filter; None for none. Raises BadInput."""
     if isinstance(where, str):
         return parse_filter(where) if where.strip() else None
     if where is not None and not isinstance(where, FILTERS):

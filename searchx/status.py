@@ -1,6 +1,7 @@
 """What a library holds, how it is searched, and what is being done to it now."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,8 +103,13 @@ class Overview:
     sources: tuple[str, ...]
 
 
-def status_of(catalog: Catalog, *, whole: bool = True) -> Status:
-    """Tell what a library holds; not `whole`, without its bytes and the list of skipped files."""
+def status_of(
+    catalog: Catalog, held: Sequence[HeldSource] | None = None, *, whole: bool = True
+) -> Status:
+    """Tell what a library holds; not `whole`, without its bytes and the list of skipped files.
+
+    `held` is what its sources hold, where that is known already.
+    """
     counts = catalog.counts()
     runs = last_runs(catalog.directory)
     return Status(
@@ -113,7 +119,8 @@ def status_of(catalog: Catalog, *, whole: bool = True) -> Status:
         texts=counts["text"],
         files=counts["files"],
         states=tuple(
-            SourceState(one, _moment(runs.get(one.path))) for one in catalog.held_sources()
+            SourceState(one, _moment(runs.get(one.path)))
+            for one in (catalog.held_sources() if held is None else held)
         ),
         indexes=tuple(_index_of(catalog, kind, counts[kind]) for kind in KINDS if counts[kind]),
         reasons=tuple(catalog.skipped_reasons()),

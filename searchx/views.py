@@ -22,7 +22,7 @@ from searchx.vectors import Found, Plan, Scan, Selection
 SNAPSHOTS: Final = "snapshots"
 _TRIES: Final = 10
 _FILTERS_KEPT: Final = 8
-_BLOCK: Final = 16_384  # rows given at a time
+_BLOCK: Final = 4_096  # rows given at a time
 Touched: TypeAlias = tuple[int, ...]  # what `Catalog.touched` gave before the filter was asked
 
 

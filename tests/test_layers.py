@@ -227,6 +227,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.words",
         "searchx.wishes",
     },
+    "searchx.documents": RECORDS,
+    "searchx.remote": RECORDS
+    | {"searchx.documents", "searchx.query", "searchx.search", "searchx.status", "searchx.vectors"},
     "searchx.upkeep": RECORDS
     | SQL
     | {
@@ -272,6 +275,8 @@ ONLY_IN = {  # libraries that live in one place
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
     "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
+    "httpx2": ("searchx.remote",),
+    "mcp": ("web.mcp", "web.assistants"),
     "fastapi": ("web",),
     "starlette": ("web",),
     "uvicorn": ("web",),

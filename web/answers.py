@@ -76,24 +76,39 @@ def document(content: object, status: int = 200, media_type: str = "application/
     return Response(json.dumps(content).encode("ascii"), status, media_type=media_type)
 
 
-def problem(status: int, line: str) -> Response:
-    """Give the problem+json of RFC 9457 with one line that says what, which, and what to do."""
-    content = {"type": "about:blank", "title": reason(status), "status": status, "detail": line}
+def problem(status: int, line: str, error: object = None) -> Response:
+    """Give the problem+json of RFC 9457 with one line that says what, which, and what to do.
+
+    `error` is the type of searchx's own error, for programs.
+    """
+    content: dict[str, object] = {
+        "type": "about:blank",
+        "title": reason(status),
+        "status": status,
+        "detail": line,
+    }
+    content |= {"error": error} if error else {}
     return document(content, status, "application/problem+json")
 
 
-def failure(request: HTTPConnection, status: int, line: str) -> Response:
+def failure(request: HTTPConnection, status: int, line: str, error: str | None = None) -> Response:
     """Answer a request that failed: as a page to who reads pages, as problem+json to others.
 
-    Below /api nobody gets a page.
+    Below /api and /v1 nobody gets a page.
     """
     path: str = request.scope["path"]  # request.url fails on some Host headers
-    if wants_page(request) and not path.startswith("/api/"):
+    if wants_page(request) and not path.startswith(("/api/", "/v1/", "/mcp")):
         answer: Response = page(request, "failure.html", status, title=reason(status), line=line)
     else:
-        answer = problem(status, line)
+        told = _as_openai(status, line, error) if path.startswith("/v1/") else error
+        answer = problem(status, line, told)
     answer.headers["vary"] = "accept"
     return answer
+
+
+def _as_openai(status: int, line: str, error: str | None) -> dict[str, object]:
+    """Give what OpenAI's client shows of a problem."""
+    return {"message": line, "type": error or reason(status), "param": None, "code": None}
 
 
 def wants_page(request: HTTPConnection) -> bool:

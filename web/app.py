@@ -9,11 +9,13 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from searchx.errors import SearchxError
 from searchx.search import Library
 from web import api, completion, heat, pictures, state, surveys, thumbnails
 from web.answers import HERE, failure, status_of
+from web.assistants import Assistants
 from web.completion import Values
 from web.guard import Guard, secured
 from web.heat import Heats
@@ -61,6 +63,7 @@ def create_app(
     app.include_router(completion.router)
     for one in PAGES:
         app.include_router(one.router)
+    app.router.routes.append(Route("/mcp", Assistants(library)))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.state.tries = Tries()
     app.add_middleware(
@@ -87,13 +90,16 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(SearchxError)
     def failed(request: Request, error: SearchxError) -> Response:
-        return failure(request, status_of(error), str(error))
+        return failure(request, status_of(error), str(error), type(error).__name__)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
         line = error.detail
         if error.status_code == 404 and line == "Not Found":
             line = f"there is nothing at {request.url.path}"
+        if error.status_code == 405 and line == "Method Not Allowed":
+            allowed = (error.headers or {}).get("Allow", "another method")
+            line = f"{request.method} is not taken at {request.url.path}; use {allowed}"
         answer = failure(request, error.status_code, line)
         answer.headers.update(error.headers or {})
         return answer
@@ -102,7 +108,10 @@ def _answer_errors(app: FastAPI) -> None:
     def unusable(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return failure(request, 422, f"{name}: {first['msg']}")
+        said = str(first["msg"])
+        if first["type"] == "extra_forbidden":
+            said = "there is no such parameter here; see /docs for those that there are"
+        return failure(request, 422, f"{name}: {said}")
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from fastapi import HTTPException
 
-from searchx.errors import SearchxError, UnreadableImage
+from searchx.errors import BadInput, SearchxError, UnreadableImage
 from searchx.fitting import Fit
 from searchx.records import Part, Query
 from searchx.search import Library
@@ -33,8 +33,10 @@ MEMORY: Final = 2 << 30  # bytes that it may take
 _OWN_SECONDS: Final = 60  # likewise for pictures of the library, which the indexer has read before
 _OWN_MEMORY: Final = 4 << 30
 MAX_WAITING: Final = 16  # pictures that were sent and wait for a decoder
+MAX_PICTURES: Final = 8  # in one query: each is decoded and embedded
 _START_SECONDS: Final = 60
 _MOST: Final = 1 << 28  # bytes of an answer
+_SENT: Final = threading.BoundedSemaphore(DECODERS - 1)  # one is left to those of the library
 _WAITING: Final = threading.BoundedSemaphore(MAX_WAITING)
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 # A host may have modules of our names, and site-packages must not come before the standard
@@ -71,7 +73,7 @@ def preview(content: bytes, side: int) -> bytes:
 
     Raises UnreadableImage; fails with 503 where too many wait.
     """
-    with _in_line(), DECODING:
+    with _in_line(), _SENT, DECODING:
         return _decoders().answer(Task(content, side, None, SECONDS, MEMORY))
 
 
@@ -81,14 +83,20 @@ def fitted(content: bytes, fit: Fit) -> bytes:
     The encoder makes the same of it as of the picture itself. Raises UnreadableImage; fails with
     503 where too many wait.
     """
-    with _in_line(), DECODING:
+    with _in_line(), _SENT, DECODING:
         return _decoders().answer(Task(content, 0, fit, SECONDS, MEMORY))
 
 
 def taken_in(library: Library, query: Query) -> Query:
-    """Give a query whose pictures, which somebody sent, are safe to be decoded here."""
-    if all(one.image is None for one in query.every_part):
+    """Give a query whose pictures, which somebody sent, are safe to be decoded here.
+
+    Raises BadInput where there are too many of them, and UnreadableImage.
+    """
+    count = sum(one.image is not None for one in query.every_part)
+    if not count:
         return query
+    if count > MAX_PICTURES:
+        raise BadInput(f"a query has at most {MAX_PICTURES} pictures; leave some out")
     fit = library.encoder.fit
     parts = tuple(_taken_in(one, fit) for one in query.parts)
     image = _taken_in(Part(image=query.image), fit).image

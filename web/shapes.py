@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from searchx import records
 from searchx.records import Band, Kind, Target
@@ -38,7 +38,13 @@ Diversity = Annotated[
 Explain = Annotated[bool, Field(description="Tell how it was searched.")]
 
 
-class How(BaseModel):
+class Asked(BaseModel):
+    """What a request may hold; a name that is not known is refused, since it is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class How(Asked):
     """How a search is to be answered."""
 
     k: Count = 10
@@ -48,7 +54,7 @@ class How(BaseModel):
     explain: Explain = False
 
 
-class What(BaseModel):
+class What(Asked):
     """What to search for, in an address."""
 
     q: Words = ""
@@ -63,13 +69,20 @@ class SearchAsked(How, What):
     """A search as an address asks for it."""
 
 
+class SimilarAsked(How):
+    """What is like an item, as an address asks for it."""
+
+    to: Found = "image"
+    where: Filters = None
+
+
 class FormAsked(SearchAsked):
     """A search as a form asks for it."""
 
     image: Annotated[UploadFile | None, Field(description="A picture file.")] = None
 
 
-class Document(BaseModel):
+class Document(Asked):
     """What to search for, in a JSON document, which `query_from_json` reads."""
 
     text: Annotated[str, Field(description="Words.")] = ""
@@ -89,7 +102,7 @@ class DocumentAsked(How, Document):
     """A search as a JSON document asks for it."""
 
 
-class SampleAsked(BaseModel):
+class SampleAsked(Asked):
     """Items at random as an address asks for them."""
 
     k: Count = 10
@@ -100,7 +113,7 @@ class SampleAsked(BaseModel):
     ] = None
 
 
-class FacetsAsked(BaseModel):
+class FacetsAsked(Asked):
     """Counts as an address asks for them."""
 
     where: Filters = None
@@ -183,6 +196,7 @@ class ItemShape(BaseModel):
 
     id: int
     kind: Kind
+    digest: str
     path: str
     paths: list[str]
     locations: list[LocationShape]

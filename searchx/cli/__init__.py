@@ -32,6 +32,7 @@ source = typer.Typer(
 app.command(cls=Command)(ingest.index)
 app.command(cls=Command)(ask.search)
 app.command(cls=Command)(ask.serve)
+app.command(cls=Command)(ask.mcp)
 app.command(cls=Command)(ask.status)
 app.command(cls=Command)(ingest.forget)
 app.add_typer(source, name="source")

@@ -160,6 +160,16 @@ def serve(
         serving.serve(opened, listener, access)
 
 
+def mcp(library: LibraryOption = None) -> None:
+    """Let an assistant search the library: the Model Context Protocol on stdin and stdout."""
+    from searchx.search import Library
+    from web.mcp import create_server
+
+    with stoppable("stopped", code=0), Library.open(place(library)) as opened:
+        opened.check()  # an assistant tells its user less than a terminal does
+        create_server(opened).run("stdio")
+
+
 def status(
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List every skipped file with its reason.")

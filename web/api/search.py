@@ -1,40 +1,33 @@
-"""The JSON routes: search and items."""
+"""Search over HTTP, and what pages share of it."""
 
-import json
 import secrets
 from dataclasses import replace
-from typing import Annotated, cast
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, UploadFile
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, UploadFile
 from fastapi.responses import Response
-from pydantic import ValidationError
 
 from searchx import records
-from searchx.errors import BadInput, UnreadableImage
+from searchx.errors import UnreadableImage
 from searchx.query import notice, parse, query_from_json
 from searchx.records import Hit, Part, Target
 from searchx.search import Library
 from web.answers import document
+from web.api.bodies import object_of, sent_document, validated
 from web.decoding import taken_in
-from web.pictures import ItemId, item_of, served
+from web.pictures import served
 from web.shapes import (
     MAX_TEXT,
     Answer,
-    ContextShape,
     DocumentAsked,
     FormAsked,
-    HitShape,
     How,
-    ItemAnswer,
-    ItemShape,
     Sample,
     SampleAsked,
     SearchAsked,
 )
 from web.wording import is_running_text
 
-MAX_VALUES = 20_000  # in one JSON document: each costs memory many times its letters
 SEEDS = 2**31
 
 router = APIRouter()
@@ -43,6 +36,11 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     400: {"description": "Nothing to search for, or a query, filter or item that cannot be"},
     422: {"description": "A value or a picture that cannot be used"},
     503: {"description": "The library or its model cannot be used now"},
+}
+BODY_PROBLEMS: dict[int | str, dict[str, object]] = {
+    **PROBLEMS,
+    413: {"description": "What was sent is too large"},
+    415: {"description": "What was sent is of a type that is not taken here"},
 }
 _DOCUMENT = {"content": {"application/json": {"schema": DocumentAsked.model_json_schema()}}}
 
@@ -55,20 +53,14 @@ _DOCUMENT = {"content": {"application/json": {"schema": DocumentAsked.model_json
     tags=["search"],
 )
 def search(library: Served, asked: Annotated[SearchAsked, Query()]) -> Response:
-    return _answer(library, query_of(asked.q, like=asked.like), asked)
-
-
-async def sent_document(request: Request) -> bytes | None:
-    """Give what was sent as JSON; None for a form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return await request.body() if kind == "application/json" else None
+    return answered(library, query_of(asked.q, like=asked.like), asked)
 
 
 @router.post(
     "/api/search",
     summary="Search by a picture in a form, or by a query as a JSON document",
     response_model=Answer,
-    responses={**PROBLEMS, 413: {"description": "What was sent is too large"}},
+    responses=BODY_PROBLEMS,
     openapi_extra={"requestBody": _DOCUMENT},
     tags=["search"],
 )
@@ -81,7 +73,7 @@ def search_by_body(
         return _answer_document(library, sent)
     content = content_of(asked.image)
     name = asked.image.filename if asked.image is not None and content is not None else None
-    return _answer(library, query_of(asked.q, content, asked.like), asked, name)
+    return answered(library, query_of(asked.q, content, asked.like), asked, name)
 
 
 @router.get(
@@ -96,24 +88,6 @@ def random(library: Served, asked: Annotated[SampleAsked, Query()]) -> Response:
     items = library.sample(asked.k, asked.to, where=asked.where, seed=seed)
     shapes = [Hit(item, 0.0).as_dict() for item in items]
     return document({"query": asked.model_dump() | {"seed": seed}, "hits": shapes})
-
-
-@router.get(
-    "/api/items/{id}",
-    summary="An item with its locations, and a text with what stands beside it",
-    response_model=ItemAnswer,
-    responses={404: {"description": "There is no such item"}},
-    tags=["items"],
-)
-def item(id: ItemId, library: Served) -> Response:
-    found = item_of(library, id)
-    shape = Hit(found, 0.0).as_dict()
-    for name in HitShape.model_fields.keys() - ItemShape.model_fields.keys():
-        del shape[name]  # an item by itself answers no question
-    if found.kind == "text":
-        before, after = context_of(library, found)
-        shape["context"] = ContextShape(before=before, after=after).model_dump()
-    return document(shape)
 
 
 def query_of(text: str, image: bytes | None = None, like: int | None = None) -> records.Query:
@@ -166,7 +140,7 @@ def content_of(image: UploadFile | None) -> bytes | None:
     return content or None
 
 
-def _answer(
+def answered(
     library: Library, query: records.Query, asked: SearchAsked, image: str | None = None
 ) -> Response:
     answer = replace(find(library, query, asked, asked.to, asked.where), notice=notice(asked.q))
@@ -177,8 +151,8 @@ def _answer(
 
 def _answer_document(library: Library, sent: bytes) -> Response:
     """Answer a query in its JSON form."""
-    given = _object(sent)
-    how = _how({name: given.pop(name) for name in [*How.model_fields] if name in given})
+    given = object_of(sent)
+    how = validated(How, {name: given.pop(name) for name in [*How.model_fields] if name in given})
     query = query_from_json(given)
     for one in query.every_part:
         if len(one.text) > MAX_TEXT:
@@ -193,28 +167,3 @@ def _answer_document(library: Library, sent: bytes) -> Response:
 def _written(asked: dict[str, object], answer: records.Answer, explain: bool) -> Response:
     plans = {"explained": [one.as_dict() for one in answer.explained]} if explain else {}
     return document({"query": asked, **answer.as_dict(), **plans})
-
-
-def _object(sent: bytes) -> dict[str, object]:
-    """Read a JSON object. Pictures in base64 hold none of the signs that are counted."""
-    if sum(map(sent.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise HTTPException(413, f"the document has more than {MAX_VALUES:,} values; send fewer")
-    try:
-        given = json.loads(sent, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise BadInput('the body is no JSON object; send one such as {"text": "a dog"}')
-    return cast(dict[str, object], given)
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _how(given: dict[str, object]) -> How:
-    try:
-        return How.model_validate(given, strict=True)
-    except ValidationError as error:
-        wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-        raise RequestValidationError(wrong) from None

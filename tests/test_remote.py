@@ -1,0 +1,265 @@
+"""A library on a server answers as the same library here: same methods, same records."""
+
+import inspect
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import searchx
+from indexer.pipeline import index
+from indexer.planning import Options
+from searchx.catalog import Catalog
+from searchx.errors import BadInput, NoLibrary, SearchxError, ServerError, UnreadableImage
+from searchx.filters import Is
+from searchx.records import Hit, Part, Query
+from searchx.remote import RemoteLibrary
+from searchx.search import Library
+from tests.colour import COLOURS, ColourEncoder, paint
+from tests.served import Address, served
+from web.app import create_app
+
+ONLY_HERE = {"open", "encoder", "context", "skipped", "status"}  # of this machine, or not served
+TOKEN = "a secret"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for number, colour in enumerate(COLOURS):
+        paint(folder / f"{number % 2}" / f"{colour}.png", colour)
+    (folder / "notes.txt").write_text("The red bus.")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    place = tmp_path_factory.mktemp("library")
+    catalog = Catalog.open(place, create=True)
+    index([folder], catalog, ColourEncoder(), options=Options(workers=0))
+    catalog.close()
+    with Library.open(place, encoder=ColourEncoder()) as library:
+        yield library
+
+
+@pytest.fixture(scope="module")
+def there(here: Library) -> Iterator[RemoteLibrary]:
+    with (
+        served(create_app(here, token=TOKEN)) as address,
+        searchx.connect(url(address), token=TOKEN) as remote,
+    ):
+        yield remote
+
+
+def url(address: Address) -> str:
+    return f"http://{address[0]}:{address[1]}"
+
+
+def public(kind: type) -> dict[str, Any]:
+    return {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+
+
+def test_the_methods_are_those_of_a_library() -> None:
+    ours, theirs = public(Library), public(RemoteLibrary)
+    assert set(theirs) <= set(ours)
+    assert "search_batch" in theirs
+    for name, one in theirs.items():
+        if inspect.isfunction(one):
+            assert inspect.signature(one) == inspect.signature(ours[name]), name
+
+
+def same(ours: Hit, theirs: Hit) -> bool:
+    return ours.item == theirs.item and ours.as_dict() == theirs.as_dict()
+
+
+Ask = Callable[[Any], Any]
+ASKED: dict[str, Ask] = {
+    "words": lambda one: one.ask("red -blue", 3),
+    "both": lambda one: one.ask("red", 20, "both"),
+    "filter": lambda one: one.ask("red kind:text"),
+    "where": lambda one: one.ask("red", where="folder:0"),
+    "a filter": lambda one: one.ask("red", where=Is("name", "e")),
+    "a kind in where": lambda one: one.ask("red", 5, "image", where="kind:text"),
+    "parts": lambda one: one.ask(Query(parts=(Part("red"), Part("pink", weight=0.5)))),
+    "notice": lambda one: one.ask("a red bus without people"),
+    "grouped": lambda one: one.ask("red", group=True),
+    "diverse": lambda one: one.ask("red", diversity=0.5),
+    "similar": lambda one: one.similar(2, 4, "both"),
+    "only a filter": lambda one: one.ask("", where="ext:png"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_answers_are_the_same(here: Library, there: RemoteLibrary, asked: str) -> None:
+    ours, theirs = ASKED[asked](here), ASKED[asked](there)
+    assert len(ours.hits) > 0
+    assert all(map(same, ours.hits, theirs.hits))
+    assert len(ours.hits) == len(theirs.hits)
+    assert ours.as_dict() == theirs.as_dict()
+    assert [one.way for one in ours.explained] == [one.way for one in theirs.explained]
+
+
+def test_a_picture_is_read_here_and_sent(here: Library, there: RemoteLibrary, folder: Path) -> None:
+    query = Query(image=folder / "0" / "red.png")
+    assert [one.id for one in there.search(query)] == [one.id for one in here.search(query)]
+    typed = f'img:"{folder}/0/red.png"'
+    assert [one.id for one in there.search(typed)] == [one.id for one in here.search(typed)]
+    np.testing.assert_allclose(there.embed_query(query), here.embed_query(query), atol=1e-6)
+    pictures = [folder / "0" / "red.png", np.zeros((4, 4, 3), np.uint8)]
+    np.testing.assert_allclose(there.embed(images=pictures), here.embed(images=pictures), atol=1e-6)
+    for as_items in (True, False):
+        ours, theirs = (one.embed(["a dog"], as_items=as_items) for one in (here, there))
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    with pytest.raises(BadInput, match="cannot be read"):
+        there.search(Query(image=folder / "nothing.png"))
+    with pytest.raises(UnreadableImage):
+        there.search(Query(image=b"no picture"))
+
+
+def test_pages_go_on_as_they_do_here(here: Library, there: RemoteLibrary) -> None:
+    first = there.ask("red", 3)
+    second = there.ask("red", 3, after=first.cursor)
+    whole = here.ask("red", 6)
+    assert [one.id for one in (*first.hits, *second.hits)] == [one.id for one in whole.hits]
+
+
+def test_more_than_a_server_gives_at_once_comes_in_pages(
+    here: Library, there: RemoteLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchx.remote._PAGE", 4)
+    assert [one.id for one in there.search("red", 9)] == [one.id for one in here.search("red", 9)]
+
+
+@pytest.mark.parametrize("most", [2, 256])
+def test_batches_are_the_same(
+    here: Library, there: RemoteLibrary, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("searchx.remote._QUERIES", most)
+    queries: list[str | Query] = ["red", Query("blue"), "green", Query(like=1), "a pink one"]
+    for where in (None, "folder:0"):
+        ids, scores = there.search_batch(queries, 20, where=where)
+        expected_ids, expected = here.search_batch(queries, 20, where=where)
+        np.testing.assert_array_equal(ids, expected_ids)
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
+    rows = here.embed_batch(queries)
+    np.testing.assert_allclose(there.embed_batch(queries), rows, atol=1e-6)
+    np.testing.assert_array_equal(there.search_batch(rows, 3)[0], here.search_batch(rows, 3)[0])
+    assert there.search_batch([], 3)[0].shape == (0, 3)
+
+
+def test_all_else_is_the_same(here: Library, there: RemoteLibrary) -> None:
+    assert there.item(1) == here.item(1)
+    assert there.facets("ext:png", 3) == here.facets("ext:png", 3)
+    assert there.facets(Is("ext", "png")) == here.facets(Is("ext", "png"))
+    assert there.sample(3, seed=4) == here.sample(3, seed=4)
+    assert there.overview() == here.overview()
+    assert there.space == here.space
+    assert [one.kind for one in there.explain("red", to="both")] == ["image", "text"]
+    there.check()
+
+
+WRONG: dict[str, Ask] = {
+    "empty": lambda one: one.search(""),
+    "k": lambda one: one.search("red", 0),
+    "no such filter": lambda one: one.search("red", where="camra:x"),
+    "no such item": lambda one: one.item(10**6),
+    "no item": lambda one: one.item(0),
+    "like nothing": lambda one: one.similar(10**6),
+    "diversity": lambda one: one.ask("red", diversity=2.0),
+    "cursor": lambda one: one.ask("red", after="nonsense"),
+    "where": lambda one: one.facets("camra:x"),
+    "an empty text": lambda one: one.search_batch(["red", " "]),
+    "vectors": lambda one: one.search_batch(np.zeros((1, 9), np.float32)),
+    "one text": lambda one: one.search_batch("red"),
+}
+
+
+@pytest.mark.parametrize("asked", WRONG)
+def test_what_is_wrong_here_is_wrong_there(here: Library, there: RemoteLibrary, asked: str) -> None:
+    with pytest.raises(SearchxError) as ours:
+        WRONG[asked](here)
+    with pytest.raises(SearchxError) as theirs:
+        WRONG[asked](there)
+    assert issubclass(ours.type, theirs.type)  # of the query language some are narrower
+    assert theirs.type is not SearchxError
+    assert "\n" not in str(theirs.value)
+
+
+def test_who_has_no_token_is_told(here: Library) -> None:
+    with (
+        served(create_app(here, token=TOKEN)) as address,
+        searchx.connect(url(address), token="wrong") as remote,
+        pytest.raises(ServerError, match="refuses: a token is needed"),
+    ):
+        remote.search("red")
+    for secret in ("a\nb", "é"):
+        with pytest.raises(BadInput, match="token"):
+            searchx.connect("http://127.0.0.1", token=secret)
+
+
+@pytest.mark.parametrize("address", ["", "photos.local", "ftp://x", "http://"])
+def test_what_is_no_address_is_told(address: str) -> None:
+    with pytest.raises(BadInput, match="no address"):
+        searchx.connect(address)
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with (
+        searchx.connect(f"http://127.0.0.1:{port}") as remote,
+        pytest.raises(ServerError, match="does not answer"),
+    ):
+        remote.search("red")
+
+
+def test_a_library_with_nothing_in_it_is_told(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path, create=True).indexing():
+        pass
+    with (
+        Library.open(tmp_path, encoder=ColourEncoder()) as library,
+        served(create_app(library)) as address,
+        searchx.connect(url(address)) as remote,
+        pytest.raises(NoLibrary),
+    ):
+        remote.search("red")
+
+
+class Reluctant(BaseHTTPRequestHandler):
+    """Says three times that it is busy, or that it is something else."""
+
+    asked = 0
+    headers_given: tuple[tuple[str, str], ...] = (("Retry-After", "0"),)
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        busy = type(self).asked < 4
+        body = b'{"status": "ready"}'
+        self.send_response(503 if busy else 200)
+        for name, value in self.headers_given if busy else ():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_who_is_busy_is_asked_again() -> None:
+    Reluctant.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Reluctant) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with searchx.connect(f"http://127.0.0.1:{server.server_port}") as remote:
+                remote.check()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert Reluctant.asked == 4
