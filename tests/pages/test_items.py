@@ -64,7 +64,7 @@ def test_a_text_leads_to_its_picture_and_back_without_script(browser: Browser, t
         assert page.url.endswith("/?q=blue&to=text")
         page.locator(".passages .name").first.click()
         expect(page.get_by_role("heading", name="The picture it belongs to")).to_be_visible()
-        page.get_by_role("link", name="blue.jpg").first.click()
+        page.locator(".thumbs a").first.click()
         expect(page.get_by_role("heading", name="blue.jpg")).to_be_visible()
 
 
@@ -73,8 +73,8 @@ def test_a_keyword_is_a_search(browser: Browser, told: str) -> None:
         page.goto("/?q=red")
         page.locator(".card .picture").first.click()
         page.get_by_role("link", name="bus", exact=True).press("Enter")
-        page.wait_for_url("**/?q=bus")
-        expect(page.get_by_label("What to look for")).to_have_value("bus")
+        page.wait_for_url("**/?q=keyword%3Abus")
+        expect(page.get_by_label("What to look for")).to_have_value("keyword:bus")
 
 
 def test_skipped_files_can_be_reached_from_the_start_page(browser: Browser, told: str) -> None:
