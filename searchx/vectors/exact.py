@@ -52,8 +52,8 @@ class Scan:
             return Scan(self.ids[places], self.matrix[places]).search(queries, k)
         found = nothing(len(queries), k)
         if len(queries) > _FEW_QUERIES and k <= _TOGETHER:
-            for ids, rows in self._floated(kept):
-                found = _nearer(found, queries, ids, rows)
+            for ids, block in self._floated(kept):
+                found = _nearer(found, queries, ids, block)
             return found
         for start, near in self._near(queries, k + _SPARE, kept):
             for row, (query, found_here) in enumerate(zip(queries, near, strict=True)):
