@@ -18,7 +18,7 @@ BLOCK: Final = 1_024  # items that are asked for together
 
 
 def similar_items(source: View, asked: Choice, target: View, found: Choice, k: int) -> Any:
-    """Give for each item that is asked for its k nearest of those that may be found, but not itself.
+    """Give for each item that is asked for its k nearest of those that may be found, not itself.
 
     A record batch reader with columns `id`, `similar` (ids, the nearest first) and `scores` (exact
     cosines); one block is in memory at a time. Exact on small libraries, by the index on large

@@ -134,13 +134,17 @@ class Recommender:
         return found
 
     def _depths(self, asked: Asked, k: int) -> Ids:
-        """Tell how many candidates of each interest to begin with: a power of 4, (b,)."""
+        """Tell how many candidates of each interest to begin with, (b,).
+
+        In steps, so that many users are asked for together: of 4 where candidates cost little.
+        """
         wishes = self.wishes
         is_plain = asked.disliked is None and wishes.rescore is None and self.groups is None
         is_plain = is_plain and not wishes.diversity and wishes.alike is None
         seen = np.minimum(asked.liked.lists.lengths, LONGEST)
         least = k * (1 if is_plain else _POOL) + seen + 1
-        return np.asarray(4 ** np.ceil(np.log2(least) / 2), np.int64)
+        step = 2 if is_plain else 1  # of the power of 2
+        return np.asarray(2 ** (step * np.ceil(np.log2(least) / step)), np.int64)
 
     def _parts(self, users: Ids, depth: int) -> list[Ids]:
         """Divide users so that their candidates fit into memory."""
