@@ -113,12 +113,13 @@ class _State:
             self._count[users] += (pool.groups[users] == group) & (group >= 0)
             self._free[users] &= self._count[users] < (rules.per_group or 1)
         if pool.rows is not None:
-            chosen = pool.rows[users, interests, places]  # (f, dim)
-            flat = pool.rows[users].reshape(len(users), -1, chosen.shape[1])
-            near = (flat @ chosen[:, :, None])[:, :, 0].reshape(len(users), *pool.ids.shape[1:])
-            self._likeness[users] = np.maximum(self._likeness[users], near)
+            chosen = np.zeros((len(pool.ids), pool.rows.shape[-1], 1), np.float32)
+            chosen[users, :, 0] = pool.rows[users, interests, places]
+            flat = pool.rows.reshape(len(pool.ids), -1, pool.rows.shape[-1])  # no copy
+            near = (flat @ chosen)[:, :, 0].reshape(pool.ids.shape)
+            np.maximum(self._likeness, near, out=self._likeness)
             if rules.alike is not None:
-                self._free[users] &= near < rules.alike
+                self._free &= near < rules.alike
 
 
 def _in_spreads(keys: Numbers, free: Masks) -> Numbers:

@@ -17,6 +17,7 @@ from searchx.records import Vectors
 
 LONGEST: Final = 64  # items of a history that a profile is made of: those that weigh most
 ALIKE: Final = 1.0  # standard deviations above the usual cosine, from which on items are joined
+LEAST: Final = 0.15  # share of all that a user liked: what is rarer is chance, not an interest
 Weights: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
 _Floats: TypeAlias = NDArray[np.float32]
@@ -35,8 +36,8 @@ def profiles(rows: _Floats, weights: Weights, most: int, joined_from: float) -> 
 
     `rows` (b, h, dim) are unit rows of what he liked, the heaviest first, and `weights` (b, h) what
     each counts, 0 where there is none. Clusters whose mean cosine reaches `joined_from` are joined;
-    with `most` 1 all are. What belongs to none of the most important is left out. There is no
-    chance in it, and no user changes what another one gets.
+    with `most` 1 all are. An interest has at least the share `LEAST` of what the user's items
+    weigh, but for his first. There is no chance in it, and no user changes what another one gets.
     """
     count, length, dim = rows.shape
     if most == 1 or length == 1:
@@ -53,7 +54,8 @@ def profiles(rows: _Floats, weights: Weights, most: int, joined_from: float) -> 
     vectors = np.zeros((count, most, dim), np.float32)
     kept = np.zeros((count, most))
     vectors[:, : order.shape[1]] = sums / lengths.clip(1e-12)
-    kept[:, : order.shape[1]] = np.where(lengths[:, :, 0] > 1e-6, shares, 0.0)
+    is_large = (shares >= LEAST) | (np.arange(order.shape[1]) == 0)
+    kept[:, : order.shape[1]] = np.where(is_large & (lengths[:, :, 0] > 1e-6), shares, 0.0)
     return Profiles(vectors, kept)
 
 

@@ -29,7 +29,7 @@ class Ragged:
         numbers, or null.
         """
         if isinstance(lists, Ragged):
-            return lists
+            return cls(_cast(lists.values, dtype), lists.offsets)
         if hasattr(lists, "combine_chunks"):
             lists = lists.combine_chunks()
         if hasattr(lists, "value_lengths"):

@@ -31,7 +31,8 @@ from searchx.wishes import Options, Wishes
 if TYPE_CHECKING:
     import pyarrow
 
-_USERS: Final = 256  # in a block
+_USERS: Final = 1_024  # in a block
+_PROFILED: Final = 128  # of them whose histories are held at a time
 _AT_ONCE: Final = 2  # blocks: one is searched for while the lists of another are made
 _POOL: Final = 4  # candidates for each place, where more than the cosine decides
 _DEEPER: Final = 4  # times as many candidates where those are too few
@@ -114,9 +115,9 @@ class Recommender:
 
     def _block(self, asked: Asked, first: int, k: int) -> Lists:
         """Recommend to one block, again and from more candidates where those did not decide."""
-        liked, rows, side = self._profiles(asked.liked)
+        liked, side = self._profiles(asked.liked)
         disliked = None if asked.disliked is None else self._profiles(asked.disliked)[0]
-        block = _Block(asked, first, liked, disliked, rows, side)
+        block = _Block(asked, first, liked, disliked, side)
         found = Lists.empty(len(asked.liked), k)
         found.liked[:] = liked.importance.sum(axis=1) > 0
         there = self.choice.count(self.view)
@@ -133,13 +134,17 @@ class Recommender:
         return found
 
     def _depths(self, asked: Asked, k: int) -> Ids:
-        """Tell how many candidates of each interest to begin with: a power of 2, (b,)."""
+        """Tell how many candidates of each interest to begin with, (b,).
+
+        In steps, so that many users are asked for together: of 4 where candidates cost little.
+        """
         wishes = self.wishes
         is_plain = asked.disliked is None and wishes.rescore is None and self.groups is None
         is_plain = is_plain and not wishes.diversity and wishes.alike is None
         seen = np.minimum(asked.liked.lists.lengths, LONGEST)
         least = k * (1 if is_plain else _POOL) + seen + 1
-        return np.asarray(np.exp2(np.ceil(np.log2(least))), np.int64)
+        step = 2 if is_plain else 1  # of the power of 2
+        return np.asarray(2 ** (step * np.ceil(np.log2(least) / step)), np.int64)
 
     def _parts(self, users: Ids, depth: int) -> list[Ids]:
         """Divide users so that their candidates fit into memory."""
@@ -188,7 +193,7 @@ class Recommender:
             floors=floors,
             rows=rows if self._compares else None,
             groups=None if self.groups is None else self.groups.of(ids),
-            seen=block.rows[users] if self.wishes.alike is not None else None,
+            seen=self._shown(block, users),
         )
         return pool, scores.astype(np.float64), lowered
 
@@ -264,7 +269,7 @@ class Recommender:
             floors=np.where(is_open, np.finfo(np.float64).min, -np.inf),  # who knows what he scores
             rows=self._rows(ids) if self._compares else None,
             groups=None if self.groups is None else self.groups.of(ids),
-            seen=block.rows[users] if self.wishes.alike is not None else None,
+            seen=self._shown(block, users),
         )
         return pool, scored, np.zeros(shape)
 
@@ -284,39 +289,50 @@ class Recommender:
             )
         return scores
 
-    def _profiles(self, histories: Histories) -> tuple[Profiles, Vectors, Kind]:
-        """Give the interests of users, the rows that they are made of (b, h, dim), and their kind.
+    def _profiles(self, histories: Histories) -> tuple[Profiles, Kind]:
+        """Give the interests of users, and the kind that they are made of.
 
         Histories are filled up to powers of 2: a user's own length alone decides, so that his
         numbers are the same to the last bit whoever stands beside him.
         """
-        lists, weights = newest_first(histories.lists, histories.weights)
-        width = min(LONGEST, _power_of_2(int(lists.lengths.max(initial=1))))
-        values, held = lists.padded(width), weights.padded(width, 0.0)
-        rows, is_there, side = self._liked(histories, values)
-        held = np.where(is_there, held, 0.0)
         most = self.wishes.interests
-        vectors = np.zeros((len(lists), most, self.dim), np.float32)
-        importance = np.zeros((len(lists), most))
-        usual = self.usual(self._view_of(side))
-        lengths = np.array([_power_of_2(one) for one in lists.lengths.tolist()])
-        for length in np.unique(np.minimum(lengths, width)):
-            users = np.flatnonzero(np.minimum(lengths, width) == length)
-            own = profiles(rows[users, :length], held[users, :length], most, usual.joined_from)
-            vectors[users], importance[users] = own.vectors, own.importance
-        return Profiles(vectors, importance), rows, side
+        vectors = np.zeros((len(histories), most, self.dim), np.float32)
+        importance = np.zeros((len(histories), most))
+        lengths = np.array([_power_of_2(one) for one in histories.lists.lengths.tolist()])
+        side: Kind = self.views[0].kind
+        for start in range(0, len(histories), _PROFILED):
+            part = histories.part(start, start + _PROFILED)
+            rows, weights, side = self._liked(part)
+            joined_from = self.usual(self._view_of(side)).joined_from
+            own = np.minimum(lengths[start : start + _PROFILED], LONGEST)
+            for length in np.unique(own):
+                users = np.flatnonzero(own == length)
+                held = weights[users, :length]
+                made = profiles(rows[users, :length], held, most, joined_from)
+                vectors[start + users], importance[start + users] = made.vectors, made.importance
+        return Profiles(vectors, importance), side
 
-    def _liked(self, histories: Histories, values: Ids) -> tuple[Vectors, Masks, Kind]:
-        """Give the rows of what is in histories (b, h, dim), which there are, and of what kind."""
-        is_there = values != NO_ID
+    def _liked(self, histories: Histories) -> tuple[Vectors, Numbers, Kind]:
+        """Give the rows of what is in histories (b, h, dim), what each counts, and of what kind."""
+        lists, heavy = newest_first(histories.lists, histories.weights)
+        width = min(LONGEST, _power_of_2(int(lists.lengths.max(initial=1))))
+        values, weights = lists.padded(width), heavy.padded(width, 0.0)
         if histories.given is not None:
-            rows = histories.given[np.where(is_there, values, 0)] * is_there[:, :, None]
-            return rows.astype(np.float32), is_there, "text"  # who knows: the harder one
+            rows = histories.given[np.maximum(values, 0)] * (values != NO_ID)[:, :, None]
+            return rows.astype(np.float32), weights, "text"  # who knows: the harder one
         rows, missing = rows_of(self.views, values.ravel(), self.dim)
-        is_there &= ~np.isin(values, missing)
+        weights[np.isin(values, missing)] = 0.0
         pictures, _ = self.views[0].rows(np.unique(values))
         side = self.views[0].kind if len(pictures) else self.views[-1].kind
-        return rows.reshape(*values.shape, self.dim), is_there, side
+        return rows.reshape(*values.shape, self.dim), weights, side
+
+    def _shown(self, block: "_Block", users: Ids) -> Vectors | None:
+        """Give the rows of what users liked (u, h, dim), where near duplicates are collapsed."""
+        if self.wishes.alike is None:
+            return None
+        each = [self._liked(block.asked.liked.part(one, one + 1))[0][0] for one in users.tolist()]
+        width = max(len(rows) for rows in each)
+        return np.stack([np.pad(rows, ((0, width - len(rows)), (0, 0))) for rows in each])
 
     def _view_of(self, side: Kind) -> View:
         return next((one for one in self.views if one.kind == side), self.view)
@@ -330,7 +346,6 @@ class _Block:
     first: int  # number of the first one
     liked: Profiles
     disliked: Profiles | None
-    rows: Vectors  # (b, h, dim) of what they liked
     side: Kind
 
     def seen(self, users: Ids, ids: Ids) -> Masks:

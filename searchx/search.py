@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from searchx.filters import FILTERS, All, Either, Filter, Is, Not
 from searchx.gathering import Duplicates, Gatherer
 from searchx.grouping import Groups
 from searchx.heat import WINDOWS, Heat, heat_of
+from searchx.neighbours import similar_items
 from searchx.paging import Page, page
 from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
@@ -59,6 +60,9 @@ from searchx.vectors import NO_ID, Found
 from searchx.views import SNAPSHOTS, Touched, View, is_current, read_view
 from searchx.wishes import Options, Wishes, of_one
 from searchx.words import called
+
+if TYPE_CHECKING:
+    import pyarrow
 
 MAX_K: Final = 10_000
 _TRIES: Final = 10
@@ -667,6 +671,30 @@ class Library:
         """
         made = self._recommended(histories, negatives, k, to, where, exclude, wishes)
         return Recommended(made.ids, made.scores)
+
+    def similar_items(
+        self,
+        k: int = 10,
+        kind: Kind = "image",
+        to: Kind | None = None,
+        *,
+        where: str | Filter | None = None,
+        of: str | Filter | None = None,
+    ) -> "pyarrow.RecordBatchReader":
+        """Find for each item of a kind the k that are most like it: a whole table, block by block.
+
+        Gives Arrow batches of `id`, `similar` (ids) and `scores`; itself is left out. `where` says
+        what may be found, `of` for which items; `to` is another kind to find. It is as of the
+        moment of the call. `searchx.write_parquet` writes it. Raises BadInput.
+        """
+        for one in (kind, to or kind):
+            _check_kind(one)
+        _check(k)
+        self._space()
+        source, target = self._view(kind), self._view(to or kind)
+        asked = source.choose(self._catalog, _filter(of))
+        found = target.choose(self._catalog, _filter(where))
+        return similar_items(source, asked, target, found, k)
 
     def _recommended(
         self,

@@ -50,6 +50,21 @@ def test_every_way_to_compare_gives_the_obvious_answer(
     assert not np.isin(found, excluded).any()
 
 
+@pytest.mark.parametrize("share", [None, 0.5])
+def test_many_wide_queries_are_answered_as_one_by_one(share: float | None) -> None:
+    """To the last bit: these are enough for FAISS to multiply whole blocks."""
+    ids, matrix = some(LARGE, dim=256, seed=1)
+    matrix[LARGE // 2 :] = matrix[: LARGE - LARGE // 2]  # each has a double
+    kept = None if share is None else np.random.default_rng(2).random(LARGE) < share
+    queries = queries_of(1_100, dim=256)
+    scan = Scan(ids, matrix)
+    found, scores = scan.search(queries, 20, kept)
+    for row in range(0, 1_100, 100):
+        one, own = scan.search(queries[row : row + 1], 20, kept)
+        assert np.array_equal(found[row], one[0])
+        assert np.array_equal(scores[row], own[0])
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("asked", [2, 20])
 def test_the_scan_goes_on_past_its_first_block(in_memory: bool, asked: int) -> None:

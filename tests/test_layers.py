@@ -122,6 +122,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.blocks": RECORDS | {"searchx.arrow", "searchx.views"},
     "searchx.refreshing": RECORDS
     | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
+    "searchx.neighbours": RECORDS
+    | {"searchx.arrow", "searchx.blocks", "searchx.vectors", "searchx.views"},
     "searchx.profiles": RECORDS | {"searchx.ragged"},
     "searchx.choosing": RECORDS,
     "searchx.grouping": RECORDS | {"searchx.arrow", "searchx.catalog"},
@@ -218,6 +220,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.gathering",
         "searchx.grouping",
         "searchx.heat",
+        "searchx.neighbours",
         "searchx.paging",
         "searchx.pictures",
         "searchx.query",

@@ -56,9 +56,16 @@ def test_an_interest_is_the_weighted_mean_of_its_items() -> None:
 
 def test_the_most_important_come_first_and_the_rest_is_left_out() -> None:
     rows = np.eye(4, 6, dtype=np.float32)[None]
-    made = profiles(rows, np.array([[1.0, 2.0, 4.0, 1.0]]), 3, 0.5)
+    made = profiles(rows, np.array([[2.0, 4.0, 8.0, 2.0]]) + 0.5, 3, 0.5)
     assert np.allclose(made.vectors[0], np.eye(6)[[2, 1, 0]])
-    assert made.importance.tolist() == [[0.5, 0.25, 0.125]]
+    assert made.importance[0] == pytest.approx(np.array([8.5, 4.5, 2.5]) / 18 * [1, 1, 0])
+
+
+def test_what_is_rare_is_no_interest_unless_all_is() -> None:
+    rows = np.eye(8, dtype=np.float32)[None]
+    made = profiles(rows, np.ones((1, 8)), 4, 0.5)
+    assert made.importance.tolist() == [[1 / 8, 0, 0, 0]]
+    assert np.array_equal(made.vectors[0, 0], rows[0, 0])
 
 
 def test_who_has_nothing_has_no_interest() -> None:

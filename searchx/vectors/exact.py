@@ -24,7 +24,7 @@ Found: TypeAlias = tuple[
 
 NO_ID: Final = -1
 ROWS: Final = 16_384  # converted to float32 at a time
-_QUERIES: Final = 512  # compared with them at a time
+_QUERIES: Final = 1_024  # compared with them at a time
 _FEW_ROWS: Final = 4_096  # kept as float32: NumPy takes a millisecond for them, FAISS half a second
 _FEW_QUERIES: Final = 8  # up to so many, FAISS reads float16 rows faster than NumPy converts them
 _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many queries in order
@@ -125,13 +125,14 @@ def _nearer(found: Found, queries: Vectors, ids: Ids, rows: Vectors) -> Found:
     Its sums may differ in the last digits, so the cosines of all that may be among the best are
     those of each pair alone, as `cosines` gives them.
     """
-    import faiss
-
     k = found[0].shape[1]
     depth = min(k + _SPARE, len(ids))
-    near, places = cast(Any, faiss).knn(queries, rows, depth, metric=faiss.METRIC_INNER_PRODUCT)
+    near, places = _nearest(rows, queries, depth)
     border = np.maximum(found[1][:, -1], near[:, k - 1] if depth >= k else -np.inf)
-    asked, at = np.nonzero(near >= border[:, None] - _ROUNDING)
+    near = np.where(near >= border[:, None] - _ROUNDING, near, -np.inf)
+    spills = (near[:, -1] > -np.inf) & (depth < len(ids))  # more of them may be as near
+    near[spills] = -np.inf
+    asked, at = np.nonzero(near > -np.inf)
     scores = np.full(near.shape, -np.inf, np.float32)
     for start in range(0, len(asked), _PAIRS):
         one, other = asked[start : start + _PAIRS], at[start : start + _PAIRS]
@@ -140,7 +141,28 @@ def _nearer(found: Found, queries: Vectors, ids: Ids, rows: Vectors) -> Found:
     everyone = np.concatenate([found[0], np.where(scores > -np.inf, ids[places], NO_ID)], axis=1)
     scores = np.concatenate([found[1], scores], axis=1)
     order = np.lexsort((everyone, -scores), axis=1)[:, :k]
-    return np.take_along_axis(everyone, order, 1), np.take_along_axis(scores, order, 1)
+    merged = np.take_along_axis(everyone, order, 1), np.take_along_axis(scores, order, 1)
+    for row in np.flatnonzero(spills).tolist():
+        (reaching,) = _multiply(rows, queries[row : row + 1], depth, None)
+        fill(merged, row, ids[reaching], cosines(rows[reaching], queries[row]), k)
+    return merged
+
+
+def _nearest(rows: Vectors, queries: Vectors, depth: int) -> tuple[Vectors, Ids]:
+    """Give the products with the nearest rows and their places, (q, depth), the greatest first."""
+    import faiss
+
+    if queries.size >= cast(Any, faiss).cvar.distance_compute_blas_threshold:
+        near, places = cast(Any, faiss).knn(queries, rows, depth, metric=faiss.METRIC_INNER_PRODUCT)
+        return near, places
+    scores = queries @ rows.T  # where FAISS would take each pair by itself, four times as slow
+    if depth < len(rows):
+        places = np.argpartition(scores, len(rows) - depth, axis=1)[:, len(rows) - depth :]
+    else:
+        places = np.broadcast_to(np.arange(len(rows)), scores.shape)
+    near = np.take_along_axis(scores, places, 1)
+    order = np.argsort(-near, axis=1)
+    return np.take_along_axis(near, order, 1), np.take_along_axis(places, order, 1)
 
 
 def _read(
