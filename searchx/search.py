@@ -692,8 +692,8 @@ class Library:
         _check(k)
         self._space()
         source, target = self._view(kind), self._view(to or kind)
-        asked = source.choose(self._catalog, _filter(of))
-        found = target.choose(self._catalog, _filter(where))
+        asked = source.choose(self._catalog, filter_of(of))
+        found = target.choose(self._catalog, filter_of(where))
         return similar_items(source, asked, target, found, k)
 
     def _recommended(
