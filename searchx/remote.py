@@ -45,7 +45,7 @@ _BY_STATUS: Final[dict[int, type[SearchxError]]] = {400: BadInput, 404: BadInput
 
 
 class RemoteLibrary:
-    """A library on a server, with the methods of `Library` and the same records.
+    """A library on a server: those methods of `Library` that ask it, with the same records.
 
     Safe to use from many threads; close it, or use ``with``. A picture that is named by its path
     is read here and sent. What the server refuses raises what `Library` would raise, and
@@ -379,8 +379,7 @@ def _array(encoded: str, kind: str, shape: Sequence[int]) -> np.ndarray[Any, Any
 
 def _is_busy(response: httpx2.Response) -> bool:
     """Tell whether to ask again: not where a library cannot be used, which takes no moment."""
-    is_told = "retry-after" in response.headers
-    return response.status_code == 503 and (is_told or "error" not in _problem(response))
+    return response.status_code == 503 and _problem(response).get("error") in (None, "Busy")
 
 
 def _pause(response: httpx2.Response, usual: float) -> float:
