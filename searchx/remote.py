@@ -1,47 +1,51 @@
 """A library on a server, asked as one that is here: ``searchx.connect(url)``."""
 
 import base64
-import time
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import httpx2
 import numpy as np
 
-from searchx import errors
+from searchx.arrow import ids_of
+from searchx.connection import Connection
 from searchx.documents import Document, answer_of, facets_of, item_of
-from searchx.errors import BadInput, SearchxError, ServerError
+from searchx.errors import BadInput
+from searchx.exploring import Level
 from searchx.filters import Filter, as_json
-from searchx.query import notice, query_as_json
+from searchx.gathering import Duplicates
+from searchx.query import notice, query_as_json, written
 from searchx.records import (
     Answer,
     Explained,
     Facets,
     Hit,
+    Ids,
     Item,
     Kind,
     Query,
+    Skipped,
     Space,
     Target,
     Vectors,
 )
 from searchx.search import asked_of, filter_of, kind_of
-from searchx.status import Overview
+from searchx.sending import carried, parts, pictures_of, texts_of
+from searchx.status import Overview, Status
+from searchx.surveyed import (
+    duplicates_of,
+    level_of,
+    named_in_groups,
+    named_in_level,
+    status_of,
+)
 from searchx.vectors import Found
 
 TIMEOUT: Final = 30.0  # seconds
-_PAGE: Final = 200  # hits of one request
-_QUERIES: Final = 256  # of one request
-_PICTURES: Final = 32
-_BYTES: Final = 16 * 2**20  # of the pictures of one request
-_FOUND: Final = 1_000_000  # hits of one batch
-_TRIES: Final = 5
-_PAUSE: Final = 0.25  # seconds before the second try; each further one takes twice as long
-_LONGEST_PAUSE: Final = 30.0
-_BY_STATUS: Final[dict[int, type[SearchxError]]] = {400: BadInput, 404: BadInput, 422: BadInput}
+_PAGE: Final = 200  # hits, or anything else that is listed, of one request
 
 
 class RemoteLibrary:
@@ -53,11 +57,8 @@ class RemoteLibrary:
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = TIMEOUT) -> None:
-        self.url = _address(url)
-        headers = {"accept": "application/json", "user-agent": "searchx"}
-        headers |= {"authorization": f"Bearer {_secret(token)}"} if token else {}
-        # No redirect is followed: nobody but the named server is told the token.
-        self._client = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout)
+        self._server = Connection(url, token, timeout)
+        self.url = self._server.url
 
     def __enter__(self) -> "RemoteLibrary":
         return self
@@ -67,7 +68,7 @@ class RemoteLibrary:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._client.close()
+        self._server.close()
 
     def search(
         self,
@@ -98,7 +99,7 @@ class RemoteLibrary:
         if asked.to is None and to is not None and kind_of(asked.where) is None:
             asked = replace(asked, to=to)
         how = {"group": group, "diversity": diversity, "explain": True}
-        document = {**query_as_json(_carried(asked)), **how}
+        document = {**query_as_json(carried(asked)), **how}
         answers = list(self._pages(document, k, after, bool(diversity)))
         return replace(
             answers[0],
@@ -134,7 +135,9 @@ class RemoteLibrary:
         passes = filter_of(where)
         about: dict[str, object] = {"k": k, "to": to, "format": "base64"}
         about |= {"where": as_json(passes)} if passes is not None else {}
-        found = [self._sent("/api/search/batch", {**about, **part}) for part in _parts(queries, k)]
+        found = [
+            self._server.sent("/api/search/batch", {**about, **part}) for part in parts(queries, k)
+        ]
         if not found:
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
         ids = np.concatenate([_array(one["ids"], "<i8", one["shape"]) for one in found])
@@ -151,11 +154,11 @@ class RemoteLibrary:
     ) -> list[Item]:
         """Give k items at random, 200 at most, among those that pass a filter."""
         given = {"k": k, "to": to, "where": _text(where), "seed": seed}
-        return [item_of(one) for one in self._got("/api/random", **given)["hits"]]
+        return [item_of(one) for one in self._server.got("/api/random", **given)["hits"]]
 
     def facets(self, where: str | Filter | None = None, k: int = 50) -> Facets:
         """Count the items that pass a filter by kind, year, folder, camera and so on."""
-        return facets_of(self._got("/api/facets", where=_text(where), k=k))
+        return facets_of(self._server.got("/api/facets", where=_text(where), k=k))
 
     def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
@@ -176,8 +179,8 @@ class RemoteLibrary:
         if (texts is None) == (images is None):
             raise BadInput("embed takes either texts or images; give one of them")
         if images is not None:
-            return self._embedded([Query(image=_content(one)) for one in images], as_items=False)
-        return self._embedded([str(one) for one in texts or ()], as_items=as_items)
+            return self._embedded(pictures_of(images), as_items=False)
+        return self._embedded(texts_of(() if texts is None else texts), as_items=as_items)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -187,90 +190,149 @@ class RemoteLibrary:
 
     def item(self, id: int) -> Item:
         """Fetch an item; raises BadInput when there is none of that id."""
-        return item_of(self._got(f"/api/items/{_id(id)}"))
+        return item_of(self._server.got(f"/api/items/{_id(id)}"))
+
+    def items(self, ids: Sequence[int] | Ids) -> list[Item]:
+        """Fetch items in the order of their ids; raises BadInput where one is not there."""
+        wanted = ids_of(ids).tolist()
+        pages = (wanted[first : first + _PAGE] for first in range(0, len(wanted), _PAGE))
+        found = (self._server.got("/api/items", id=page)["items"] for page in pages)
+        return [item_of(one) for page in found for one in page]
+
+    def context(self, id: int) -> tuple[str, str]:
+        """Give the passages before and after a text where it was found first; empty for none."""
+        with suppress(BadInput):
+            beside = self._server.got(f"/api/items/{_id(id)}").get("context")
+            return (beside["before"], beside["after"]) if beside else ("", "")
+        return "", ""
+
+    def clusters(
+        self,
+        at: str = "",
+        to: Kind = "image",
+        k: int = 48,
+        *,
+        query: str | Query | None = None,
+        after: str | None = None,
+    ) -> Level:
+        """Look at a cluster of what is alike, as `Library.clusters`. Raises BadInput.
+
+        The scores are 0 where the items are in no order of likeness: of the whole library
+        without a query.
+        """
+        words = None if query is None else _words(asked_of(query, None))
+        found = self._listed("/api/clusters", "hits", k, after, at=at, to=to, q=words)
+        return level_of(found, self._present(named_in_level(found)))
+
+    def duplicate_groups(
+        self,
+        k: int = 50,
+        to: Kind = "image",
+        *,
+        where: str | Filter | None = None,
+        after: str | None = None,
+    ) -> Duplicates:
+        """Give what is there more than once, as `Library.duplicate_groups`. Raises BadInput."""
+        found = self._listed("/api/duplicates", "groups", k, after, to=to, where=_text(where))
+        return duplicates_of(found, self._present(named_in_groups(found)))
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Give the files that could not be indexed, each with its reason; asked for in pages."""
+        found = [one for _, one in self._skipped(sys.maxsize, None, 0)]
+        return tuple(sorted(found, key=lambda one: _place(one.path)))
+
+    def skipped_reasons(self) -> tuple[tuple[str, int], ...]:
+        """Count the files that could not be indexed by reason, the most frequent first."""
+        return self.status(whole=False).reasons
+
+    def some_skipped(
+        self, k: int, reason: str | None = None, after: int = 0
+    ) -> list[tuple[int, Skipped]]:
+        """Give k of those files, of one reason or all, each with the number that follows `after`.
+
+        Give the last number to get the next ones.
+        """
+        return self._skipped(k, reason, after)
+
+    def status(self, *, whole: bool = True) -> Status:
+        """Tell what the library holds, and where on the server it is.
+
+        Not `whole`, without bytes, and without the list of skipped files. The bytes are those of
+        the last minute; None where the server still adds them up.
+        """
+        found = self._server.got("/api/status")
+        space = None if found["model"] is None else self.space
+        status = status_of(found, space, self.skipped() if whole else ())
+        return status if whole else replace(status, bytes=None)
 
     def overview(self) -> Overview:
         """Count images and texts."""
-        found = self._got("/api/library")
+        found = self._server.got("/api/library")
         return Overview(found["images"], found["texts"], tuple(found["sources"]))
 
     @property
     def space(self) -> Space:
         """The space that the vectors live in; raises NoLibrary where nothing was indexed yet."""
-        return Space(**self._got("/api/library")["space"])
+        return Space(**self._server.got("/api/library")["space"])
 
     def check(self) -> None:
         """Make sure that queries can be answered; raises what they would raise."""
-        self._got("/readyz")
+        self._server.got("/readyz")
 
-    def _embedded(self, queries: Sequence[str | Query], *, as_items: bool) -> Vectors:
+    def _embedded(self, queries: Iterable[str | Query], *, as_items: bool) -> Vectors:
         about = {"format": "base64", "as_items": as_items}
         rows = [np.empty((0, self.space.dim), np.float32)]
-        for part in _parts(queries, 1):
-            found = self._sent("/api/embed", {**about, "inputs": part["queries"]})
+        for part in parts(queries, 1):
+            found = self._server.sent("/api/embed", {**about, "inputs": part["queries"]})
             rows.append(_array(found["vectors"], "<f4", found["shape"]).astype(np.float32))
         return np.concatenate(rows)
+
+    def _skipped(self, k: int, reason: str | None, after: int) -> list[tuple[int, Skipped]]:
+        found = self._listed("/api/skipped", "skipped", k, after, "after", reason=reason)
+        return [(one["number"], Skipped(one["path"], one["reason"])) for one in found["skipped"]]
+
+    def _listed(
+        self,
+        path: str,
+        name: str,
+        k: int,
+        after: str | int | None,
+        next: str = "cursor",
+        **given: str | None,
+    ) -> Document:
+        """Give k of what a route lists under a name, from as many pages as that takes."""
+        listed: list[Document] = []
+        while True:
+            asked = min(k - len(listed), _PAGE)
+            page = self._server.got(path, k=asked, after=after, **given)
+            listed += page[name]
+            after = page[next]
+            if after is None or len(listed) >= k:
+                return {**page, name: listed}
+
+    def _present(self, ids: Iterable[int]) -> dict[int, Item]:
+        """Give those of some items that are there: what was just named may be gone again."""
+        wanted = list(dict.fromkeys(ids))
+        with suppress(BadInput):
+            return dict(zip(wanted, self.items(wanted), strict=True))
+        found = {}
+        for one in wanted:
+            with suppress(BadInput):
+                found[one] = self.item(one)
+        return found
 
     def _pages(
         self, document: dict[str, object], k: int, after: str | None, is_one: bool
     ) -> Iterator[Answer]:
         while True:
             asked = k if is_one else min(k, _PAGE)
-            answer = answer_of(self._sent("/api/search", {**document, "k": asked, "after": after}))
+            answer = answer_of(
+                self._server.sent("/api/search", {**document, "k": asked, "after": after})
+            )
             yield answer
             k, after = k - len(answer.hits), answer.cursor
             if k <= 0 or after is None:
                 return
-
-    def _got(self, path: str, **given: str | int | None) -> Document:
-        named = {name: one for name, one in given.items() if one is not None}
-        return self._answered(self._client.build_request("GET", path, params=named))
-
-    def _sent(self, path: str, document: dict[str, Any]) -> Document:
-        return self._answered(self._client.build_request("POST", path, json=document))
-
-    def _answered(self, request: httpx2.Request) -> Document:
-        """Send a request, again where the server is busy; it only reads, so that does no harm."""
-        pause = _PAUSE
-        for last in (*[False] * (_TRIES - 1), True):
-            try:
-                response = self._client.send(request)
-            except (httpx2.RemoteProtocolError, httpx2.ReadError) as error:
-                if last:  # the connection was kept, and the server let go of it
-                    raise self._no_server(error) from None
-                continue
-            except httpx2.HTTPError as error:
-                raise self._no_server(error) from None
-            if response.is_success:
-                return self._document(response)
-            if last or not _is_busy(response):
-                break
-            time.sleep(_pause(response, pause))
-            pause *= 2
-        raise self._refusal(response)
-
-    def _document(self, response: httpx2.Response) -> Document:
-        try:
-            found = response.json()
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ServerError(f"{self.url} does not answer as searchx does; check the address")
-        return found
-
-    def _no_server(self, error: httpx2.HTTPError) -> ServerError:
-        said = str(error) or type(error).__name__
-        return ServerError(f"{self.url} does not answer ({said}); check the address, or try later")
-
-    def _refusal(self, response: httpx2.Response) -> SearchxError:
-        """Give the error that the library raised there, or one that fits the status."""
-        problem = _problem(response)
-        line = str(problem.get("detail") or f"HTTP {response.status_code}")
-        named = getattr(errors, str(problem.get("error", "")), None)
-        if isinstance(named, type) and issubclass(named, SearchxError):
-            return named(line)
-        kind = _BY_STATUS.get(response.status_code, ServerError)
-        return kind(line if kind is BadInput else f"{self.url} refuses: {line}")
 
 
 def connect(url: str, *, token: str | None = None, timeout: float = TIMEOUT) -> RemoteLibrary:
@@ -280,19 +342,6 @@ def connect(url: str, *, token: str | None = None, timeout: float = TIMEOUT) -> 
     for what is no address.
     """
     return RemoteLibrary(url, token=token, timeout=timeout)
-
-
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise BadInput(f'"{url}" is no address of a server; write one as http://127.0.0.1:8000')
-    return url.rstrip("/")
-
-
-def _secret(token: str) -> str:
-    if not token.isascii() or not token.isprintable():
-        raise BadInput("the token holds signs that cannot be sent; use letters, digits and signs")
-    return token
 
 
 def _id(id: int) -> int:
@@ -305,92 +354,22 @@ def _text(where: str | Filter | None) -> str | None:
     """Give a filter as an address holds it; raises BadInput for what has no words."""
     if where is None or isinstance(where, str):
         return where
-    from searchx.query import written
-
     return written(Query(where=where))
 
 
-def _carried(query: Query) -> Query:
-    """Give a query whose pictures are all here as bytes; raises BadInput for one without a file."""
-    parts = tuple(replace(one, image=_bytes(one.image)) for one in query.parts)
-    return replace(query, image=_bytes(query.image), parts=parts)
+def _words(query: Query) -> str:
+    """Write the query that orders a cluster; raises BadInput for one that cannot be sent."""
+    if any(one.image is not None for one in query.every_part):
+        raise BadInput("a server orders clusters by words and items; leave the picture out")
+    if not query.every_part:
+        raise BadInput("the query has nothing but a filter; write what you look for")
+    return written(query)
 
 
-def _bytes(image: Path | bytes | None) -> bytes | None:
-    if not isinstance(image, Path):
-        return image
-    try:
-        return image.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{image} cannot be read ({error.strerror or error})") from None
-
-
-def _content(image: object) -> bytes:
-    """Give the bytes of a picture file: of a path, a PIL image, or pixels (height, width, 3)."""
-    if isinstance(image, bytes):
-        return image
-    if isinstance(image, str | Path):
-        return _bytes(Path(image)) or b""
-    import io
-
-    from PIL import Image
-
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
-    packed = io.BytesIO()
-    picture.convert("RGB").save(packed, "PNG", compress_level=1)
-    return packed.getvalue()
-
-
-def _parts(queries: Vectors | Sequence[str | Query], k: int) -> Iterator[dict[str, Any]]:
-    """Give queries, or vectors, as much at a time as one request may hold."""
-    most = max(1, _FOUND // max(1, int(k)))
-    if isinstance(queries, np.ndarray):
-        rows = np.ascontiguousarray(queries, "<f4")
-        step = max(1, min(most, _BYTES // max(1, rows.shape[-1] * 4)))
-        for first in range(0, len(rows), step):
-            content = rows[first : first + step].tobytes()
-            yield {"vectors": base64.b64encode(content).decode("ascii")}
-        return
-    if isinstance(queries, str):
-        raise BadInput("this takes several queries; give a list")
-    part: list[object] = []
-    pictures = size = 0
-    for one in queries:
-        asked = one if isinstance(one, str) else _carried(one)
-        held = [] if isinstance(asked, str) else _sizes(asked)
-        is_full = pictures + len(held) > _PICTURES or size + sum(held) > _BYTES
-        if part and (is_full or len(part) == min(most, _QUERIES)):
-            yield {"queries": part}
-            part, pictures, size = [], 0, 0
-        part.append(asked if isinstance(asked, str) else query_as_json(asked))
-        pictures, size = pictures + len(held), size + sum(held)
-    if part:
-        yield {"queries": part}
-
-
-def _sizes(query: Query) -> list[int]:
-    """Give the sizes of the pictures of a query."""
-    return [len(one.image) for one in query.every_part if isinstance(one.image, bytes)]
+def _place(path: str) -> tuple[bytes, bytes]:
+    folder, name = os.path.split(path)
+    return os.fsencode(folder), os.fsencode(name)
 
 
 def _array(encoded: str, kind: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
     return np.frombuffer(base64.b64decode(encoded), kind).reshape(shape)
-
-
-def _is_busy(response: httpx2.Response) -> bool:
-    """Tell whether to ask again: not where a library cannot be used, which takes no moment."""
-    return response.status_code == 503 and _problem(response).get("error") in (None, "Busy")
-
-
-def _pause(response: httpx2.Response, usual: float) -> float:
-    told = response.headers.get("retry-after", "")
-    seconds = float(told) if told.isascii() and told.isdigit() else usual
-    return min(seconds, _LONGEST_PAUSE)
-
-
-def _problem(response: httpx2.Response) -> dict[str, Any]:
-    try:
-        found = response.json()
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

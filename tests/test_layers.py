@@ -236,8 +236,31 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.words",
     },
     "searchx.documents": RECORDS,
+    "searchx.connection": RECORDS | {"searchx.documents"},
+    "searchx.sending": RECORDS | {"searchx.query"},
+    "searchx.surveyed": RECORDS
+    | {
+        "searchx.catalog",
+        "searchx.documents",
+        "searchx.exploring",
+        "searchx.gathering",
+        "searchx.progress",
+        "searchx.status",
+    },
     "searchx.remote": RECORDS
-    | {"searchx.documents", "searchx.query", "searchx.search", "searchx.status", "searchx.vectors"},
+    | {
+        "searchx.arrow",
+        "searchx.connection",
+        "searchx.documents",
+        "searchx.exploring",
+        "searchx.gathering",
+        "searchx.query",
+        "searchx.search",
+        "searchx.sending",
+        "searchx.status",
+        "searchx.surveyed",
+        "searchx.vectors",
+    },
     "searchx.upkeep": RECORDS
     | SQL
     | {
@@ -283,7 +306,7 @@ ONLY_IN = {  # libraries that live in one place
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
     "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
-    "httpx2": ("searchx.remote",),
+    "httpx2": ("searchx.connection",),
     "mcp": ("web.mcp", "web.assistants"),
     "fastapi": ("web",),
     "starlette": ("web",),

@@ -129,6 +129,9 @@ class DuplicatesAnswer(BaseModel):
 
 
 class SkippedShape(BaseModel):
+    """A skipped file; `after` with its number gives those that come after it."""
+
+    number: int
     path: str
     reason: str
 
@@ -208,7 +211,7 @@ def status(library: Served, waits: WaitsHere) -> Response:
 )
 def skipped(library: Served, asked: Annotated[SkippedAsked, Query()]) -> Response:
     found = library.some_skipped(asked.k, asked.reason, asked.after)
-    shape = [{"path": one.path, "reason": one.reason} for _, one in found]
+    shape = [{"number": at, "path": one.path, "reason": one.reason} for at, one in found]
     return document({"skipped": shape, "after": next_after(library, found, asked.reason, asked.k)})
 
 
