@@ -32,9 +32,13 @@ class Connection:
         self._client.close()
 
     def got(self, path: str, **given: str | int | list[int] | None) -> Document:
-        """Ask with GET; what is None is left out."""
+        """Ask with GET; what is None is left out. Raises BadInput for what no address can hold."""
         named = {name: one for name, one in given.items() if one is not None}
-        return self._answered(self._client.build_request("GET", path, params=named))
+        try:
+            request = self._client.build_request("GET", path, params=named)
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{error.object!a} holds signs that cannot be sent; write ?") from None
+        return self._answered(request)
 
     def sent(self, path: str, document: dict[str, Any]) -> Document:
         """Ask with POST."""

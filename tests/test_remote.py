@@ -363,6 +363,15 @@ def test_what_is_wrong_here_is_wrong_there(here: Library, there: RemoteLibrary, 
     assert "\n" not in str(theirs.value)
 
 
+def test_signs_that_are_half_a_pair_are_sent_or_told(here: Library, there: RemoteLibrary) -> None:
+    assert [one.id for one in there.search("red \udcff")] == [
+        one.id for one in here.search("red ?")
+    ]
+    np.testing.assert_allclose(there.embed(["red \udcff"]), here.embed(["red ?"]), atol=1e-6)
+    with pytest.raises(BadInput, match="cannot be sent"):
+        there.facets("folder:\udcff")
+
+
 def test_who_has_no_token_is_told(here: Library) -> None:
     with (
         served(create_app(here, token=TOKEN)) as address,
