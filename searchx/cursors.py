@@ -16,7 +16,6 @@ from searchx.records import Ids
 
 _PLACE: Final = struct.Struct(">dq8s")  # key, id, digest of what was asked
 _CHECK: Final = 6  # bytes that tell a whole cursor from a cut or changed one
-_LENGTH: Final = 40  # characters: 30 bytes make them without padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,9 @@ def _unpacked(text: str) -> bytes:
     except (binascii.Error, ValueError):
         content = b""
     place, check = content[: _PLACE.size], content[_PLACE.size :]
-    is_whole = len(text) == _LENGTH and len(place) == _PLACE.size and check == _check(place)
+    # The alphabet with + and / is read as well: a place has one written form alone.
+    is_whole = len(place) == _PLACE.size and base64.urlsafe_b64encode(content).decode() == text
+    is_whole = is_whole and check == _check(place)
     if not is_whole or not math.isfinite(_PLACE.unpack(place)[0]):
         raise BadInput("the cursor is not whole; give the one that came with the last page")
     return place
