@@ -32,7 +32,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.records": FILTERS,
     "searchx.fitting": RECORDS,
     "searchx.tokens": RECORDS,
-    "searchx.towers": set[str](),
+    "searchx.towers": {"searchx.errors"},
     "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens", "searchx.towers"},
     "searchx.pictures": RECORDS | {"searchx.pictures"},
     "searchx.archives": RECORDS,
