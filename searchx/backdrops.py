@@ -69,8 +69,8 @@ class Backdrops:
         self._encoder = encoder
         self._measured: dict[Direction, tuple[str, int, Backdrop]] = {}
         self._usual: dict[Kind, tuple[str, int, Usual]] = {}
-        self._references: Vectors | None = None
-        self._threshold: float | None = None
+        self._references: tuple[str, Vectors] | None = None  # with the digest of their space
+        self._threshold: tuple[str, float] | None = None  # the same
         self._measuring = threading.RLock()
 
     def of(self, view: View, asked: Kind, images: Callable[[], View]) -> Backdrop:
@@ -102,35 +102,45 @@ class Backdrops:
         """Give the cosine from which on two items are near duplicates, for this encoder."""
         with self._measuring:
             space = self._catalog.space()
-            if self._threshold is None and space is not None:
-                self._threshold = duplicates.MEASURED.get(space.digest)
-            if self._threshold is None:
+            digest = "" if space is None else space.digest
+            if self._threshold is not None and self._threshold[0] == digest:
+                return self._threshold[1]
+            found = duplicates.MEASURED.get(digest)
+            if found is None:
                 pictures = list(self._pictures())
                 if len(pictures) < 2:
                     return SELF  # nothing to tell by, or on a disk that is not there now
-                self._threshold = duplicates.threshold(self._encoder(), pictures)
-            return self._threshold
+                encoder = self._encoder()
+                digest, found = encoder.space.digest, duplicates.threshold(encoder, pictures)
+            self._threshold = (digest, found)
+            return found
 
     def _measure(self, direction: Direction, view: View, images: Callable[[], View]) -> Backdrop:
         sample = view.sample(_SAMPLE)
         if not len(sample):
             return Backdrop(None, sample)
         references = self._captions()
+        if references.shape[1] != sample.shape[1]:  # another model took its place just now
+            return Backdrop(None, sample)
         asked = None
         if direction == Direction("image", "text"):
             asked = images().sample(_SAMPLE)
-            if not len(asked):
+            if not len(asked) or asked.shape[1] != sample.shape[1]:
                 return Backdrop(None, sample)
         background = Background.of(direction, view.count, sample, references, asked)
         return Backdrop(background, sample)
 
     def _captions(self) -> Vectors:
         """Give the vectors of everyday captions; the encoder is loaded where they are not kept."""
-        if self._references is None:
-            directory, space = self._catalog.directory, self._catalog.space()
+        directory, space = self._catalog.directory, self._catalog.space()
+        known = self._references
+        if known is None or space is None or known[0] != space.digest:
             kept = None if space is None else kept_references(directory, space)
-            self._references = references_of(directory, self._encoder()) if kept is None else kept
-        return self._references
+            if space is None or kept is None:
+                encoder = self._encoder()
+                space, kept = encoder.space, references_of(directory, encoder)
+            self._references = known = (space.digest, kept)
+        return known[1]
 
     def _pictures(self) -> Iterator[Image.Image]:
         """Open some pictures of the library; those that cannot be opened now are left out."""

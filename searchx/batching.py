@@ -160,12 +160,20 @@ class QueryVectors:
         with self._changed:
             if self._closed:
                 raise Busy("the library was closed; ask again")
-            self._queue.append(wanted)
             if len(self._threads) < min(self._most_threads, len(self._under_way)):
-                thread = threading.Thread(target=self._work, name="embedding", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._start_one()
+            self._queue.append(wanted)  # last: what is queued has a thread that takes it
             self._changed.notify()
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._work, name="embedding", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more
+            if not self._threads:
+                raise Busy("no thread is left to embed this; ask again in a moment") from error
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while batch := self._next():
@@ -188,23 +196,24 @@ class QueryVectors:
             return taken
 
     def _embed(self, batch: Sequence[_Wanted]) -> None:
+        """Answer all who wait for a batch; whatever fails, the thread goes on to the next one."""
         began = time.perf_counter()
         try:
-            rows = _rows(batch)
+            made = list(zip(batch, _rows(batch), strict=True))  # before any is given
+            for one, row in made:
+                own = row.copy()  # else it would keep the whole batch in memory
+                own.setflags(write=False)  # several queries have it
+                self._settle(one.key, own)
+                one.vector.set_result(own)
+            if self.watch is not None:
+                self.watch.embedded(batch[0].key[1], len(batch), time.perf_counter() - began)
         except Exception as error:  # told to those who wait
-            if len(batch) == 1:
-                self._failed(batch[0], error)
-            else:
-                for one in batch:  # a bad one costs no other its answer
-                    self._embed([one])
-            return
-        for one, row in zip(batch, rows, strict=True):
-            own = row.copy()  # else it would keep the whole batch in memory
-            own.setflags(write=False)  # several queries have it
-            self._settle(one.key, own)
-            one.vector.set_result(own)
-        if self.watch is not None:
-            self.watch.embedded(batch[0].key[1], len(batch), time.perf_counter() - began)
+            left = [one for one in batch if not one.vector.done()]
+            for one in left:
+                if len(batch) == 1:
+                    self._failed(one, error)
+                else:
+                    self._embed([one])  # a bad one costs no other its answer
 
     def _failed(self, wanted: _Wanted, error: Exception) -> None:
         self._settle(wanted.key)

@@ -565,10 +565,6 @@ class Known:
         return known
 
 
-def _row(cursor: Any) -> tuple[Any, ...] | None:
-    return cast(tuple[Any, ...] | None, cursor.fetchone())
-
-
 _VERSION: Final = (
     "SELECT (SELECT id FROM library) AS library, "
     # The highest number given out; the highest in the table falls when an item goes.

@@ -9,8 +9,8 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -32,7 +32,9 @@ DEFAULT_MODEL = "mini"
 
 _FEW_TEXTS = 32  # in one call, as they come from queries
 _FEW_IMAGES = 4
-_SMALL = 100_000_000  # weights of a text tower that one core can compute with
+_SMALL = 100_000_000  # weights of a tower that one core can compute with
+
+_SETTING = threading.Lock()  # of torch's number of threads, which is read and set back
 
 Announce: TypeAlias = Callable[[str], None]  # told one line before a download
 
@@ -146,13 +148,17 @@ class OpenClipEncoder:
         self._model, tokenizer = _load_mapped(name, announce)
         self._tokens = Tokens(self._model, tokenizer)
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
+        self._alone = ThreadPoolExecutor(
+            max(2, os.cpu_count() or 1), "computing", initializer=_compute_alone
+        )
         self._loading = threading.Lock()
         self._sees = False  # whether the image tower is in its working form
         self._model.eval().requires_grad_(False)
         towers.materialise_texts(self._model, self._device)
         digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
         towers.release(self._model)
-        self._is_small = towers.size_of_texts(self._model) <= _SMALL
+        self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
+        self._has_small_images = towers.size_of_images(self._model) <= _SMALL
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
@@ -172,9 +178,12 @@ class OpenClipEncoder:
             self._check(one)
         self._open_eyes()
         batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
-        with self._computing(len(pixels) > _FEW_IMAGES):
-            seen = normalised(self._model, batch.to(self._device))
-            return _unit_rows(self._model.encode_image(seen))
+        is_little = len(pixels) <= _FEW_IMAGES and self._has_small_images
+
+        def seen() -> Any:
+            return self._model.encode_image(normalised(self._model, batch.to(self._device)))
+
+        return self._computed(seen, is_little)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts: n of them to (n, dim) unit rows, in order; a text too long is cut."""
@@ -197,8 +206,8 @@ class OpenClipEncoder:
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         tokens = self._tokens(texts)  # (n, used)
-        with self._computing(len(texts) > _FEW_TEXTS):
-            return _unit_rows(self._model.encode_text(tokens.to(self._device)))
+        is_little = len(texts) <= _FEW_TEXTS and self._has_small_texts
+        return self._computed(lambda: self._model.encode_text(tokens.to(self._device)), is_little)
 
     def _open_eyes(self) -> None:
         """Bring the image tower into memory before the first picture."""
@@ -210,30 +219,42 @@ class OpenClipEncoder:
                 visual.to(self._device)
                 self._sees = True
 
-    @contextmanager
-    def _computing(self, is_much: bool) -> Iterator[None]:
+    def _computed(self, work: Callable[[], Any], is_little: bool) -> Vectors:
+        """Compute unit rows: much with all of torch's threads, little with one.
+
+        Several stand at barriers where others use the cores.
+        """
+        if is_little and self._device.type == "cpu":
+            return self._alone.submit(self._rows, work).result()
+        with self._lock:
+            return self._rows(work)
+
+    def _rows(self, work: Callable[[], Any]) -> Vectors:
         import torch
 
         on_gpu = self._device.type == "cuda"
         half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
         with (
-            self._one_thread() if not is_much and self._is_small and not on_gpu else self._lock,
             torch.inference_mode(),
             torch.autocast(self._device.type, half, enabled=on_gpu),
         ):
-            yield
+            return _unit_rows(work())
 
-    @contextmanager
-    def _one_thread(self) -> Iterator[None]:
-        """Compute little by one thread: several stand at barriers where others use the cores."""
-        import torch
 
+def _compute_alone() -> None:
+    """Have torch use one thread for what the thread that calls this computes, from now on.
+
+    The number is each thread's own, but those that use torch for the first time take the one that
+    was set last by any. So that is set back at once, by a thread that ends.
+    """
+    import torch
+
+    with _SETTING:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        other = threading.Thread(target=torch.set_num_threads, args=(threads,))
+        other.start()
+        other.join()
 
 
 def _load_mapped(name: str, announce: Announce | None) -> tuple[Any, Any]:

@@ -169,6 +169,8 @@ class Explorer:
             references = None if space is None else kept_references(self._catalog.directory, space)
             captions = [] if references is None else [(everyday_captions(), references)]
             texts, rows = self._own(view)
+            if references is not None and texts and references.shape[1] != rows.shape[1]:
+                captions = []  # of a model that took the place of that of the view just now
             learnt = vocabulary_of([*captions, (texts, rows)] if texts else captions)
             self._vocabulary = (view.version, learnt)
         return self._vocabulary[1]

@@ -8,7 +8,7 @@ count those that pass a filter is one look at each place. A value counts what it
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -71,6 +71,7 @@ class _Column:
         self._values = values
         self._places = np.concatenate([one.places for one in values])
         self._starts = np.cumsum([0, *(len(one.places) for one in values[:-1])])
+        self._facets: dict[int, Facet | None] = {}  # by place, of all; the words cost more to find
 
     def count(self, is_passing: NDArray[np.bool_], k: int) -> tuple[Facet, ...]:
         counts = np.add.reduceat(is_passing[self._places], self._starts, dtype=np.int64)
@@ -78,9 +79,15 @@ class _Column:
         for one in np.argsort(-counts, kind="stable"):
             if not counts[one] or len(found) == k:
                 break
-            facet = self._values[one].facet(int(counts[one]))
-            found += [facet] if facet else []
+            facet = self._facet(int(one))
+            found += [replace(facet, count=int(counts[one]))] if facet else []
         return tuple(found)
+
+    def _facet(self, place: int) -> Facet | None:
+        if place not in self._facets:
+            value = self._values[place]
+            self._facets[place] = value.facet(len(value.places))
+        return self._facets[place]
 
 
 def read_columns(connection: sa.Connection) -> Columns:

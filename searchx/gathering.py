@@ -5,6 +5,7 @@ other one is a copy of it or a near duplicate of it, not merely of another membe
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from searchx.views import View
 
 Reason: TypeAlias = Literal["pixels", "bytes", "oldest", "first"]
 _KEPT: Final = 4  # answers that are remembered
+_LONG: Final = 1.0  # seconds of gathering; what took less is done again at each change
+_REST: Final = 10  # times as long as it took, until it is: else an indexing has it run for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,21 @@ class Duplicates:
 
 
 @dataclass(frozen=True, slots=True)
+class _Gathered:
+    """The groups of a library as of one moment."""
+
+    touched: object
+    groups: list["_Group"]
+    when: float  # by the monotonic clock
+    seconds: float  # it took
+
+    def will_do(self, touched: object) -> bool:
+        """Tell whether it is as the library is, or was so until lately, for what it costs."""
+        rests = self.seconds >= _LONG and time.monotonic() - self.when < _REST * self.seconds
+        return self.touched == touched or rests
+
+
+@dataclass(frozen=True, slots=True)
 class _Group:
     """A group before its items are fetched."""
 
@@ -118,12 +136,15 @@ class Gatherer:
         self._view = view
         self._threshold = threshold
         self._led: OrderedDict[tuple[object, ...], tuple[Ids, Positions]] = OrderedDict()
-        self._groups: OrderedDict[tuple[object, ...], tuple[object, list[_Group]]] = OrderedDict()
+        self._groups: OrderedDict[tuple[object, ...], _Gathered] = OrderedDict()
         self._gathering = threading.Lock()
         self.share = 0.0  # of what is being gathered now, that is done
 
     def page(self, kind: Kind, where: Filter | None, k: int, after: str | None) -> Duplicates:
-        """Give k groups after a cursor. Raises BadInput."""
+        """Give k groups after a cursor. Raises BadInput.
+
+        Where gathering takes long, they may be those of a while ago while the library changes.
+        """
         place = digest_of(f"duplicates {kind} {where!r}")
         cursor = None if after is None else Cursor.read(after, place)
         with self._gathering:
@@ -147,15 +168,17 @@ class Gatherer:
 
     def _found(self, view: View, where: Filter | None, threshold: float) -> list[_Group]:
         touched = self._catalog.touched()
-        key = (view.kind, view.version, where)
+        key = (view.kind, view.version.library, where)
         known = self._groups.get(key)
-        if known is None or known[0] != touched:
+        if known is None or not known.will_do(touched):
+            began = time.monotonic()
             held = self._held(view, where)
             order = np.array([one.id for one in held], np.int64)
             groups = self._grouped(held, self._firsts(key, order, view, threshold))
-            known = self._groups[key] = (touched, groups)
+            ended = time.monotonic()
+            known = self._groups[key] = _Gathered(touched, groups, ended, ended - began)
             _forget(self._groups)
-        return known[1]
+        return known.groups
 
     def _held(self, view: View, where: Filter | None) -> list[Holding]:
         """Give the items that pass a filter, the best first."""
@@ -168,8 +191,10 @@ class Gatherer:
         self, key: tuple[object, ...], order: Ids, view: View, threshold: float
     ) -> Positions:
         """Compare, or remember: a file that moves or is copied changes no vector."""
+        key = (*key, view.version)
         known = self._led.get(key)
         if known is None or not np.array_equal(known[0], order):
+            self._tell(0.0)
             firsts = leaders(order, view.rows, threshold, self._tell)
             known = self._led[key] = (order, firsts)
             _forget(self._led)
@@ -182,12 +207,15 @@ class Gatherer:
         several = [one for one in members if len(one) > 1 or held[int(one[0])].files > 1]
         sizes = self._sizes([held[one].id for group in several for one in group.tolist()])
         found = []
-        for group in several:
-            items = [held[one] for one in group.tolist()]
+        for group in several:  # the files are of now: what was removed since has none
+            items = [held[one] for one in group.tolist() if held[one].id in sizes]
+            if not items:
+                continue
             files = [size for one in items for size in sizes[one.id]]
             rest = sum(files) - sizes[items[0].id][0]
             ids = tuple(one.id for one in items)
-            found.append(_Group(ids, len(files), rest, _reason(items)))
+            if len(files) > 1:
+                found.append(_Group(ids, len(files), rest, _reason(items)))
         return sorted(found, key=lambda one: (-one.bytes, one.items[0]))
 
     def _sizes(self, ids: list[int]) -> dict[int, list[int]]:

@@ -67,9 +67,11 @@ def vocabulary_of(captions: Sequence[tuple[Sequence[str], Vectors]]) -> Vocabula
 def names(vocabulary: Vocabulary, centres: Vectors) -> list[tuple[str, ...]]:
     """Give each of some groups, by its centre (k, dim), the words that tell it from the others.
 
-    No word names two groups, and no two words of a group are forms of one.
+    No word names two groups, and no two words of a group are forms of one. Words of another width,
+    as they are where the library was just made anew by another model, name nothing.
     """
-    if not vocabulary.words or not len(centres):
+    is_known = vocabulary.words and len(centres)
+    if not is_known or vocabulary.vectors.shape[1] != centres.shape[1]:
         return [()] * len(centres)
     worth = vocabulary.vectors @ centres.T  # (w, k)
     worth = worth - _RIVAL * _elsewhere(worth)

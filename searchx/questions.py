@@ -1,5 +1,6 @@
 """A query as the encoder understands it: one unit vector, and those of what it excludes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -44,6 +45,20 @@ class Embedding(Protocol):
     def text(self, text: str) -> Vectors: ...
 
     def picture(self, image: Path | bytes) -> Vectors: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Texts that were embedded together, and where the vectors of pictures are to be had."""
+
+    texts: Mapping[str, Vectors]
+    others: Embedding
+
+    def text(self, text: str) -> Vectors:
+        return self.texts[text]
+
+    def picture(self, image: Path | bytes) -> Vectors:
+        return self.others.picture(image)
 
 
 def question_of(query: Query, embedding: Embedding, stored: Stored) -> Question:

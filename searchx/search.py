@@ -7,11 +7,11 @@ added since, compared exactly. A new snapshot or a new item is seen by the next 
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from searchx.neighbours import similar_items
 from searchx.paging import Page, page
 from searchx.pictures.images import open_image
 from searchx.query import notice, parse, parse_filter, query_as_json
-from searchx.questions import Question, question_of
+from searchx.questions import Prepared, Question, question_of
 from searchx.ragged import Ragged
 from searchx.ranked import Order, Search
 from searchx.recommending import Lists, Recommended, Recommender, alone, asked_by
@@ -56,6 +56,7 @@ from searchx.records import (
 )
 from searchx.refreshing import KINDS
 from searchx.status import Overview, Status, status_of
+from searchx.turns import Turns
 from searchx.vectors import NO_ID, Found
 from searchx.views import SNAPSHOTS, Touched, View, is_current, read_view
 from searchx.wishes import Options, Wishes, of_one
@@ -64,8 +65,11 @@ from searchx.words import called
 if TYPE_CHECKING:
     import pyarrow
 
+T = TypeVar("T")
 MAX_K: Final = 10_000
 _TRIES: Final = 10
+_BULK: Final = 2  # calls with many queries that are answered at one time
+_BULK_WAITING: Final = 8  # of those that wait, where a query waits no longer than it may
 _TARGETS: Final[tuple[Target, ...]] = ("image", "text", "both")
 
 
@@ -100,6 +104,7 @@ class Library:
         self._loading = threading.Lock()
         # More threads at work in Python only wait for each other, and for them the encoder does.
         self._turns = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+        self._bulk = Turns(_BULK, None if patience is None else _BULK_WAITING)
 
     @classmethod
     def open(
@@ -168,12 +173,15 @@ class Library:
         order = Order(self._backdrops.duplicates() if group else None, diversity)
         digest = digest_of(f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}")
         cursor = None if after is None else Cursor.read(after, digest)
-        self._space()
         spent: dict[str, float] = {}
-        with timed(spent, "embed"):
-            question = question_of(asked, self.queries, self._catalog)
-        with self._turns:
-            found, items = self._page(question, asked.where, target, k, order, cursor, spent)
+
+        def answered() -> tuple[Question, Page, dict[int, Item]]:
+            with timed(spent, "embed"):
+                question = question_of(asked, self.queries, self._catalog)
+            with self._turns:
+                return question, *self._page(question, asked.where, target, k, order, cursor, spent)
+
+        question, found, items = self._in_one_space(answered)
         self._tell(spent, found)
         hits = tuple(
             Hit(
@@ -214,11 +222,17 @@ class Library:
         """
         _check_kind(to)
         _check(k)
-        view = self._view(to)
-        rows = self._rows(queries)
+        passes = filter_of(where)
         asked: Kind = _asked_from(queries)
-        vectors.check_width(rows, self._space().dim)
-        return view.search(rows, k, view.choose(self._catalog, filter_of(where)), asked)
+
+        def found() -> Found:
+            rows = self._rows(queries)
+            vectors.check_width(rows, self._space().dim)
+            view = self._view(to)
+            return view.search(rows, k, view.choose(self._catalog, passes), asked)
+
+        with self._bulk.one():
+            return self._in_one_space(found)
 
     def similar(
         self,
@@ -252,10 +266,11 @@ class Library:
         passes = filter_of(where)
         said = kind_of(passes)
         view = self._view(said if said == "image" or said == "text" else to)
-        passing = view.choose(self._catalog, passes).ids
-        ids = view.ids if passing is None else passing
-        chosen = np.random.default_rng(seed).permutation(ids)[:k].tolist()
-        items = self._catalog.items(chosen)
+        with self._turns:
+            passing = view.choose(self._catalog, passes).ids
+            ids = view.ids if passing is None else passing
+            chosen = np.random.default_rng(seed).permutation(ids)[:k].tolist()
+            items = self._catalog.items(chosen)
         return [items[one] for one in chosen if one in items]
 
     def facets(self, where: str | Filter | None = None, k: int = 50) -> Facets:
@@ -267,7 +282,9 @@ class Library:
         _check(k)
         passes = filter_of(where)
         self._space()
-        return self._columns().count(self._passing(passes), k)
+        columns = self._columns()
+        with self._turns:
+            return columns.count(self._passing(passes), k)
 
     def clusters(
         self,
@@ -291,8 +308,9 @@ class Library:
         if query is None:
             return self._explorer.level(to, at, k, None, "", after)
         asked = asked_of(query, None)
-        return self._explorer.level(
-            to, at, k, self.embed_query(asked)[0], str(query_as_json(asked)), after
+        digest = str(query_as_json(asked))
+        return self._in_one_space(
+            lambda: self._explorer.level(to, at, k, self.embed_query(asked)[0], digest, after)
         )
 
     def duplicate_groups(
@@ -321,14 +339,12 @@ class Library:
 
     def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
-        vector = question_of(query, self.queries, self._catalog).vector
-        if vector is None:
-            raise BadInput("the query has nothing but a filter; write what you look for")
-        return vector[None]
+        return _vector_of(question_of(query, self.queries, self._catalog))[None]
 
     def embed_batch(self, queries: Sequence[str | Query]) -> Vectors:
         """Turn queries into unit vectors (q, dim), as `search_batch` does. Raises BadInput."""
-        return self._rows(queries)
+        with self._bulk.one():
+            return self._in_one_space(lambda: self._rows(queries))
 
     def heat(self, query: str | Query, picture: Path | bytes) -> Heat:
         """Tell where a picture answers a query: how near each part of it is by itself.
@@ -337,9 +353,15 @@ class Library:
         which need not be in the library. Negative parts and filters are left out of account.
         Raises BadInput for a query that is nothing else, and UnreadableImage.
         """
-        vector = self.embed_query(asked_of(query, None))[0]
-        image = open_image(picture, at_least=WINDOWS * self.encoder.fit.side)
-        return heat_of(self.encoder, image, vector)
+        asked = asked_of(query, None)
+
+        def told() -> Heat:
+            vector = self.embed_query(asked)[0]
+            encoder = self.encoder
+            image = open_image(picture, at_least=WINDOWS * encoder.fit.side)
+            return heat_of(encoder, image, vector)
+
+        return self._in_one_space(told)
 
     def explain(
         self, query: str | Query, k: int = 10, to: Target | None = None
@@ -451,6 +473,20 @@ class Library:
         """Tell whether to go on with an encoder; another model may have made the library anew."""
         return self._is_given or encoder.space.name == space.name
 
+    def _in_one_space(self, work: Callable[[], T]) -> T:
+        """Do what embeds and compares; again where the library was made anew by another model."""
+        for _ in range(_TRIES):
+            space = self._space()
+            try:
+                done = work()
+            except Exception:
+                if self._space() == space:
+                    raise
+            else:
+                if self._space() == space:
+                    return done
+        raise Busy("the library is being made anew by another model; ask again in a moment")
+
     def _tell(self, spent: dict[str, float], found: Page) -> None:
         """Tell who watches what a query took, in seconds, its kinds added up."""
         watch = self.queries.watch
@@ -520,15 +556,25 @@ class Library:
         return np.sort(np.concatenate(found))
 
     def _columns(self) -> Columns:
-        """Give what items can be filtered by; read anew where anything was written."""
-        touched = self._catalog.touched()
+        """Give what items can be filtered by; read anew where anything was written.
+
+        One thread reads. Who asks meanwhile gets what was there before, where there is any.
+        """
         held = self._values
-        if held is None or held[0] != touched:
-            with self._counting:  # else all who ask meanwhile read it as well
-                held = self._values
-                if held is None or held[0] != touched:
-                    self._values = held = (touched, self._catalog.columns())
-        return held[1]
+        if held is not None and held[0] == self._catalog.touched():
+            return held[1]
+        if held is None:
+            self._counting.acquire()
+        elif not self._counting.acquire(blocking=False):
+            return held[1]
+        try:
+            touched = self._catalog.touched()  # after the wait: another one may have read it
+            held = self._values
+            if held is None or held[0] != touched:
+                self._values = held = (touched, self._catalog.columns())
+            return held[1]
+        finally:
+            self._counting.release()
 
     def _rows(self, queries: Vectors | Sequence[str | Query]) -> Vectors:
         """Turn what `search_batch` takes into vectors (q, dim)."""
@@ -536,19 +582,21 @@ class Library:
             return queries.astype(np.float32, copy=False)
         if isinstance(queries, str):
             raise BadInput("search_batch takes several queries; give a list, or use search")
-        rows = np.empty((len(queries), self._space().dim), np.float32)
-        texts = [place for place, one in enumerate(queries) if isinstance(one, str)]
-        for place, one in enumerate(queries):
+        asked = [_in_batch(one, place) for place, one in enumerate(queries)]
+        texts = dict.fromkeys(one for one in asked if isinstance(one, str))  # each once, in order
+        for one in asked:
             if isinstance(one, Query):
-                rows[place] = self.embed_query(_plain(one, place))
-            elif not isinstance(one, str):
-                raise BadInput(
-                    f"query {place} is {type(one).__name__}; give texts or Query records"
-                )
-            elif not one.strip():
-                raise BadInput(f"query {place} is empty; write what you look for")
-        if texts:
-            rows[texts] = embedded_texts(self.encoder, [str(queries[one]) for one in texts])
+                texts |= dict.fromkeys(part.text.strip() for part in one.every_part)
+        texts.pop("", None)
+        told = list(texts)
+        known = dict(zip(told, embedded_texts(self.encoder, told), strict=True)) if told else {}
+        prepared = Prepared(known, self.queries)
+        rows = np.empty((len(asked), self._space().dim), np.float32)
+        for place, one in enumerate(asked):
+            if isinstance(one, str):
+                rows[place] = known[one]
+            else:
+                rows[place] = _vector_of(question_of(one, prepared, self._catalog))
         return rows
 
     def _space(self) -> Space:
@@ -800,7 +848,20 @@ def kind_of(where: Filter | None) -> Target | None:
     return None
 
 
-def _plain(query: Query, place: int) -> Query:
+def _vector_of(question: Question) -> Vectors:
+    if question.vector is None:
+        raise BadInput("the query has nothing but a filter; write what you look for")
+    return question.vector
+
+
+def _in_batch(query: str | Query, place: int) -> str | Query:
+    """Give one of many queries; raises BadInput for what cannot be among them."""
+    if not isinstance(query, str | Query):
+        raise BadInput(f"query {place} is {type(query).__name__}; give texts or Query records")
+    if isinstance(query, str):
+        if not query.strip():
+            raise BadInput(f"query {place} is empty; write what you look for")
+        return query
     if query.where is not None or any(one.weight < 0 for one in query.every_part):
         raise BadInput(
             f"query {place} has a filter or a negative part, which a batch cannot have; use ask, "

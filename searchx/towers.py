@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from searchx.errors import ModelError
+
 if TYPE_CHECKING:
     import torch
 
 _IMAGE: Final = "visual"  # the name of the image tower in every model of open_clip
 _DONT_NEED: Final = 4  # MADV_DONTNEED
+_PATCHING: Final = threading.Lock()  # torch's one class of modules is changed by one at a time
 
 
 def load_mapped(load: Callable[[], Any]) -> Any:
@@ -25,8 +28,10 @@ def load_mapped(load: Callable[[], Any]) -> Any:
     Where a model cannot be made so, it is what `load` gives.
     """
     try:
-        with _mapped():
+        with _PATCHING, _mapped():
             model = load()
+    except ModelError:
+        raise  # it cannot be had, however it is loaded
     except Exception:  # a model that computes with its weights while it is made, or has none to map
         return load()
     if any(one.is_meta for one in (*model.parameters(), *model.buffers())):
@@ -60,6 +65,11 @@ def size_of_texts(model: Any) -> int:
         if id(one) not in seen and not isinstance(one, torch.nn.Embedding)
         for weights in one.parameters(recurse=False)
     )
+
+
+def size_of_images(model: Any) -> int:
+    """Count the weights that a picture is computed with."""
+    return sum(weights.numel() for weights in image_tower(model).parameters())
 
 
 def release(model: Any) -> None:

@@ -60,8 +60,13 @@ class View:
     @property
     def ids(self) -> Ids:
         """Give the ids of all of them, ascending."""
-        held = self.snapshot.ids if self.snapshot else np.empty(0, np.int64)
-        return np.sort(np.concatenate([np.setdiff1d(held, self.excluded), self.tail.ids]))
+        known = self._choices.every
+        if known is None:
+            held = self.snapshot.ids if self.snapshot else np.empty(0, np.int64)
+            known = np.sort(np.concatenate([np.setdiff1d(held, self.excluded), self.tail.ids]))
+            known.setflags(write=False)
+            self._choices.every = known  # a second for a million: once in the life of a view
+        return known
 
     def search(self, queries: Vectors, k: int, choice: Choice, side: Kind) -> Found:
         """Find the k nearest of every query row, in the snapshot and in the tail.
@@ -126,6 +131,7 @@ class _Choices:
     """What the last filters let through; one view's own."""
 
     def __init__(self) -> None:
+        self.every: Ids | None = None  # what is let through without one
         self._kept: OrderedDict[Filter | None, tuple[Touched, Choice]] = OrderedDict()
         self._changing = threading.Lock()
 

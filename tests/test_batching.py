@@ -13,7 +13,7 @@ from PIL import Image
 
 from searchx.batching import QueryVectors
 from searchx.errors import Busy, UnreadableImage
-from searchx.records import Pixels, Vectors
+from searchx.records import Kind, Pixels, Vectors
 from tests.colour import COLOURS, ColourEncoder
 
 
@@ -183,3 +183,48 @@ def test_who_still_waits_is_told_when_it_is_closed() -> None:
         closing.result(20)
     with pytest.raises(Busy):
         queries.text("blue")
+
+
+def test_who_gets_no_thread_is_refused_and_the_next_one_is_answered() -> None:
+    encoder = Gated()
+    with queries_of(encoder) as queries:
+        before = threading.stack_size(1 << 46)  # more than any system gives
+        try:
+            with pytest.raises(Busy, match="no thread"):
+                queries.text("red")
+        finally:
+            threading.stack_size(before)
+        assert queries.waiting == 0
+        assert queries.text("red").shape == queries.text("green").shape == (4,)
+
+
+class Short(Gated):
+    """Loses the last vector of some pictures."""
+
+    def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        return super().embed_images(pixels)[:-1]
+
+
+def test_a_vector_that_is_missing_is_told_and_costs_no_thread() -> None:
+    with queries_of(Short(), threads=1) as queries:
+        with pytest.raises(ValueError):
+            queries.picture(packed("red"))
+        assert queries.waiting == 0
+        assert queries.text("blue").shape == (4,)
+
+
+class Fails:
+    """Cannot hear of a batch."""
+
+    def looked_up(self, kind: Kind, found: str) -> None: ...
+
+    def embedded(self, kind: Kind, count: int, seconds: float) -> None:
+        raise OSError("no space left")
+
+    def spent(self, step: str, seconds: float) -> None: ...
+
+
+def test_a_watch_that_fails_costs_no_answer() -> None:
+    with queries_of(Gated(), threads=1) as queries:
+        queries.watch = Fails()
+        assert queries.text("red").shape == queries.text("green").shape == (4,)

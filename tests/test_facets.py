@@ -165,6 +165,17 @@ def test_what_was_written_since_is_counted(library: Library, add: Add) -> None:
     assert library.facets().rating == (Facet("5", 2, "rating:5"),)
 
 
+def test_while_one_reads_what_was_written_others_get_what_was_there(
+    library: Library, add: Add
+) -> None:
+    add(Metadata(camera="Nikon"))
+    assert library.facets().items == library.facets().camera[0].count == 1
+    with library._counting:
+        add(Metadata(camera="Nikon"))
+        assert library.facets().camera[0].count == 1
+    assert library.facets().camera[0].count == 2
+
+
 @pytest.mark.parametrize("k", [0, -1, True, 10**6])
 def test_a_number_that_cannot_be_is_refused(library: Library, add: Add, k: int) -> None:
     add(Metadata())

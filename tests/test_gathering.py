@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from indexer.pipeline import index_into
 from searchx.catalog import Catalog
 from searchx.errors import BadInput
-from searchx.gathering import DuplicateGroup, Gatherer
+from searchx.gathering import DuplicateGroup, Gatherer, _Gathered
 from searchx.ranking import groups
+from searchx.records import Ids, Vectors
 from searchx.search import Library
-from searchx.views import read_view
+from searchx.views import View, read_view
 from tests.colour import ColourEncoder, paint
-from tests.shelf import add
+from tests.shelf import add, drop
 
 SIZES = {"large": (256, 192), "small": (64, 48)}
 
@@ -109,3 +111,28 @@ def test_all_groups_are_those_of_brute_force(catalog: Catalog) -> None:
     members = [ids[firsts == one].tolist() for one in np.unique(firsts)]
     assert sorted(map(sorted, found)) == sorted(one for one in members if len(one) > 1)
     assert page.count == len(found) > 7
+
+
+def test_what_is_removed_while_items_are_compared_is_left_out(catalog: Catalog) -> None:
+    add(catalog, range(400))
+
+    class Disturbed(View):
+        def rows(self, ids: Ids) -> tuple[Ids, Vectors]:
+            drop(catalog, range(0, 400, 2))
+            return View.rows(self, ids)
+
+    view = read_view(catalog, "image")
+    disturbed = Disturbed(view.kind, view.version, None, None, view.excluded, view.tail)
+    gatherer = Gatherer(catalog, lambda kind: disturbed, lambda: 0.97)
+    found = gatherer.page("image", None, 400, None).groups
+    assert found
+    held = {one.item.id for group in found for one in (group.best, *group.others)}
+    assert held <= set(read_view(catalog, "image").ids.tolist())
+
+
+def test_what_took_long_is_not_gathered_again_at_each_change() -> None:
+    now = time.monotonic()
+    assert _Gathered(1, [], now, 0.1).will_do(1)
+    assert not _Gathered(1, [], now, 0.1).will_do(2)
+    assert _Gathered(1, [], now - 10, 3.0).will_do(2)
+    assert not _Gathered(1, [], now - 40, 3.0).will_do(2)

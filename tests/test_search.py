@@ -13,6 +13,7 @@ from indexer.pipeline import index
 from searchx.catalog import Catalog, NewFile
 from searchx.errors import (
     BadInput,
+    Busy,
     LibraryError,
     NoLibrary,
     SpaceMismatch,
@@ -25,6 +26,7 @@ from searchx.search import Library
 from searchx.status import Overview
 from tests.colour import COLOURS, ColourEncoder, paint
 from tests.shelf import ENCODER, ROOT, add, answer, drop, embed, names
+from tests.test_batching import Gated, until
 from tests.tiny_model import save_tiny_model
 
 
@@ -288,3 +290,28 @@ def test_no_answer_is_short_while_the_library_changes(catalog: Catalog, library:
         finally:
             stop.set()
         assert min(one.result() for one in asking) >= 1
+
+
+def test_the_texts_of_a_batch_are_embedded_together(catalog: Catalog, photos: Path) -> None:
+    encoder = Gated()
+    with Library.open(catalog.directory, encoder=encoder) as library:
+        queries: list[str | Query] = [Query(text="red"), "green", Query(text="blue"), "green"]
+        rows = library.embed_batch(queries)
+        assert encoder.calls == [3]
+        assert np.allclose(rows, ENCODER.embed_texts(["red", "green", "blue", "green"]))
+
+
+def test_batches_that_would_wait_too_long_are_refused(catalog: Catalog, photos: Path) -> None:
+    encoder = Gated()
+    with (
+        Library.open(catalog.directory, encoder=encoder, patience=20) as library,
+        ThreadPoolExecutor(20) as threads,
+    ):
+        encoder.may_go.clear()
+        asked = [threads.submit(library.search_batch, ["red"], 1) for _ in range(20)]
+        until(lambda: sum(one.done() for one in asked) == 10)
+        encoder.may_go.set()
+        refused = [one for one in asked if one.exception(20) is not None]
+        assert len(refused) == 10
+        assert all(isinstance(one.exception(), Busy) for one in refused)
+        assert library.search_batch(["red"], 1)[0].shape == (1, 1)

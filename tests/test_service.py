@@ -18,16 +18,18 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from indexer.pipeline import index_into
 from searchx import upkeep
 from searchx.catalog import Catalog
-from searchx.errors import ModelError, SearchxError
+from searchx.errors import LibraryError, ModelError, SearchxError
 from searchx.refreshing import rebuild_snapshots
 from searchx.search import Library
 from tests.cli.commands import started
-from tests.colour import ColourEncoder
+from tests.colour import ColourEncoder, paint
 from tests.shelf import names
 from tests.test_batching import Gated, packed, until
 from web.app import Service, create_app
+from web.loading import Loading
 
 SECRET = "xylophone red"
 
@@ -151,7 +153,7 @@ class Late(Library):
     """A library whose model takes until it is let."""
 
     may_go = threading.Event()
-    error: SearchxError | None = None
+    error: Exception | None = None
 
     @property
     def encoder(self) -> ColourEncoder:
@@ -192,6 +194,39 @@ def test_a_model_that_cannot_be_had_is_told(late: Late) -> None:
         until(lambda: bool(told))
         assert told == [late.error]
         assert client.get("/readyz").json()["detail"] == "there is no such model"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), LibraryError("not now")])
+def test_what_fails_once_is_tried_again(late: Late, error: Exception) -> None:
+    told: list[SearchxError] = []
+    late.error = error
+    late.may_go.set()
+    loading = Loading(late, told.append, again=0.2)
+    loading.start()
+    said = "RuntimeError" if isinstance(error, RuntimeError) else "not now"
+    until(lambda: said in str(loading.waits_for()))
+    late.error = None
+    until(lambda: loading.waits_for() is None)
+    assert not told
+
+
+def test_a_library_that_was_empty_at_first_becomes_ready(tmp_path: Path) -> None:
+    Catalog.open(tmp_path / "library", create=True).close()
+    with Library.open(tmp_path / "library", encoder=ColourEncoder()) as library:
+        loading = Loading(library, again=0)
+        loading._load()
+        assert library.is_loaded
+        paint(tmp_path / "photos" / "red.png", "red")
+        index_into(library.directory, tmp_path / "photos", ColourEncoder())
+        until(lambda: loading.waits_for() is None)
+
+
+def test_a_process_says_that_it_is_ready_before_it_is_asked(late: Late) -> None:
+    app = create_app(late)
+    late.may_go.set()
+    with TestClient(app, base_url="http://localhost"):
+        until(lambda: app.state.metrics._ready._value.get() == 1)
 
 
 def test_a_query_waits_for_the_model_no_longer_than_it_may(catalog: Catalog, photos: Path) -> None:

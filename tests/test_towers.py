@@ -1,5 +1,8 @@
 """The image tower is in memory once a picture was asked with, and not before."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 import torch
 
 from searchx.encoder import OpenClipEncoder, _digest, canonical_name, load_open_clip
+from searchx.errors import ModelError
 from searchx.towers import _files_of, load_mapped
 from tests.tiny_model import save_tiny_model
 
@@ -76,3 +80,57 @@ def test_what_is_computed_with_one_thread_leaves_the_others(tmp_path: Path) -> N
     threads = torch.get_num_threads()
     encoder.embed_texts(["red"])
     assert torch.get_num_threads() == threads
+
+
+def test_a_thread_that_begins_meanwhile_has_all_of_torchs_threads(tmp_path: Path) -> None:
+    encoder = OpenClipEncoder(canonical_name(save_tiny_model(tmp_path)), "cpu")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # also where the machine has one core
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            encoder.embed_texts(["red"])
+
+    def counted() -> int:
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(torch.get_num_threads).result()
+
+    try:
+        encoder.embed_texts(["red"])
+        with ThreadPoolExecutor(1) as asking:
+            asking.submit(ask)
+            found = {counted() for _ in range(100)}
+            stop.set()
+        assert found == {3}
+        assert encoder._alone.submit(torch.get_num_threads).result() == 1
+    finally:
+        stop.set()
+        torch.set_num_threads(before)
+
+
+def test_two_models_are_loaded_at_once() -> None:
+    register = torch.nn.Module.register_parameter
+
+    def load() -> torch.nn.Module:
+        time.sleep(0.1)
+        return torch.nn.Identity()
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(load_mapped, load)
+        time.sleep(0.05)
+        second = threads.submit(load_mapped, load)
+        assert first.result() is not second.result()
+    assert torch.nn.Module.register_parameter is register
+
+
+def test_a_model_that_cannot_be_had_is_asked_for_once() -> None:
+    asked = []
+
+    def load() -> torch.nn.Module:
+        asked.append(1)
+        raise ModelError("there is no such model")
+
+    with pytest.raises(ModelError):
+        load_mapped(load)
+    assert len(asked) == 1

@@ -108,7 +108,8 @@ class Metrics:
         self._waiting.set(self._library.queries.waiting)
 
     def embedded(self, kind: Kind, count: int, seconds: float) -> None:
-        """Count a batch."""
+        """Count a batch; the first one is embedded as soon as the model is there."""
+        self._ready.set(self._library.is_loaded)  # also of a process that is never asked here
         self._batches.labels(kind).observe(count)
         self._stages.labels("batch").observe(seconds)
         self._waiting.set(self._library.queries.waiting)
