@@ -126,14 +126,17 @@ def create_app(
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Answer each error with one line, as JSON or as a page."""
+    """Answer each error with one line, as JSON or as a page.
+
+    On the event loop: where all threads are at work this needs none.
+    """
 
     @app.exception_handler(SearchxError)
-    def failed(request: Request, error: SearchxError) -> Response:
+    async def failed(request: Request, error: SearchxError) -> Response:
         return failure(request, status_of(error), str(error), type(error).__name__)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         line = error.detail
         if error.status_code == 404 and line == "Not Found":
             line = f"there is nothing at {request.url.path}"
@@ -145,7 +148,7 @@ def _answer_errors(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(RequestValidationError)
-    def unusable(request: Request, error: RequestValidationError) -> Response:
+    async def unusable(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         said = str(first["msg"])
@@ -154,7 +157,7 @@ def _answer_errors(app: FastAPI) -> None:
         return failure(request, 422, f"{name}: {said}")
 
     @app.exception_handler(Exception)
-    def broken(request: Request, error: Exception) -> Response:
+    async def broken(request: Request, error: Exception) -> Response:
         line = "searchx failed on this request; the server's output has the details"
         return secured(failure(request, 500, line))
 
