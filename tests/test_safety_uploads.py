@@ -164,7 +164,7 @@ class Writes:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
-def test_a_decoder_cannot_write_files(tmp_path: Path) -> None:
+def test_a_decoder_writes_nothing_into_files(tmp_path: Path) -> None:
     place = tmp_path / "left behind"
     with pytest.raises(UnreadableImage):
         asked(picture(), Writes(str(place)))
@@ -181,7 +181,7 @@ class Tells:
         raise UnreadableImage(f"it is {os.environ.get('SEARCHX_TOKEN')}, {bool(os.environ)}")
 
 
-def test_a_decoder_does_not_know_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_is_not_told_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEARCHX_TOKEN", "secret")
     decoder = decoding._Decoder()
     try:

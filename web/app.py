@@ -13,7 +13,8 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Match, Mount, Route
+from starlette.types import Scope
 
 from searchx.errors import SearchxError
 from searchx.search import Library
@@ -44,6 +45,22 @@ class Service:
     most_at_once: int = MOST_AT_ONCE
     shared: Path | None = None  # a folder for what the processes of one service share
     failed: Callable[[SearchxError], None] | None = None  # told when the model cannot be had
+
+
+class _Route(Route):
+    """Is found in the scope by who counts requests, as FastAPI's own routes are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
+class _Mount(Mount):
+    """Likewise."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def create_app(
@@ -96,8 +113,9 @@ def create_app(
     app.include_router(completion.router)
     for one in PAGES:
         app.include_router(one.router)
-    app.router.routes.append(Route("/mcp", Assistants(library)))
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.router.routes.append(_Route("/mcp", Assistants(library)))
+    static = StaticFiles(directory=HERE / "static")
+    app.router.routes.append(_Mount("/static", static, name="static"))
     app.state.tries = Tries()
     app.add_middleware(
         Guard,

@@ -1,10 +1,10 @@
 """The life of one process that decodes pictures for the server.
 
-It gets tasks at stdin and gives pictures at stdout. It holds nothing that would be missed and knows
-no token; where the system can bound a process (POSIX), no file grows by what it writes, and its
-processor time is bounded, on Linux its memory too. It is no sandbox: code that took it over can do
-what the user of the server can do otherwise, such as read and remove files. At its start it imports
-the standard library only: what else fails to load is told to the parent.
+It gets tasks at stdin and gives pictures at stdout. It holds nothing that would be missed and is
+told no token; where the system can bound a process (POSIX), no file grows by what it writes, and
+its processor time is bounded, on Linux its memory too. It is no sandbox: code that took it over can
+do what the user of the server can do otherwise, such as read and remove files. At its start it
+imports the standard library only: what else fails to load is told to the parent.
 """
 
 import contextlib
