@@ -16,7 +16,7 @@ from tests.colour import ColourEncoder
 from tests.served import served
 from web.access import Access, is_this_machine
 from web.app import create_app
-from web.guard import HEADERS
+from web.guard import HEADERS, MAX_OPEN
 from web.sessions import COOKIE, SECONDS, is_session, session_of
 from web.tries import AT_ONCE, SECONDS_EACH, Tries
 
@@ -149,9 +149,25 @@ def test_logging_out_takes_the_cookie_away(closed: TestClient) -> None:
     assert 'href="/docs"' in known and "password" not in known
     left = closed.post("/logout")
     assert left.headers["location"] == "/login"
-    assert left.headers["clear-site-data"] == '"cache"'
+    assert left.headers["clear-site-data"] == '"cache", "storage"'
     assert closed.get("/docs").status_code == 401
     assert 'action="/logout"' not in closed.get("/login").text
+
+
+def test_who_has_no_token_can_send_a_small_form_only(closed: TestClient) -> None:
+    large = {"token": "x" * MAX_OPEN}
+
+    def dripping() -> Iterator[bytes]:
+        yield b"token="
+        for _ in range(MAX_OPEN // 1024 + 1):
+            yield b"x" * 1024
+
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for path in ("/login", "/language"):
+        answer = closed.post(path, data=large)
+        assert answer.status_code == 413 and "64 KiB" in answer.json()["detail"]
+        assert closed.post(path, content=dripping(), headers=form).status_code == 413
+    assert closed.post("/login", data={"token": TOKEN}).status_code == 303
 
 
 def test_the_cookie_is_secure_where_the_page_is(closed: TestClient, empty: Library) -> None:

@@ -10,11 +10,12 @@ import pytest
 from searchx.pictures.limits import MAX_PIXELS
 from searchx.query import MAX_PARTS
 from web import decoding
-from web.guard import MAX_HELD
+from web.guard import MAX_HELD, MAX_OPEN
 from web.limits import DEFAULT
 from web.sessions import SECONDS
 from web.shapes import MAX_TEXT, MAX_UPLOAD
 from web.tries import AT_ONCE, SECONDS_EACH
+from web.waiting import WAITING
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -32,6 +33,8 @@ def test_the_limits_are_those_that_hold() -> None:
     assert row("Connections")[:1] == [DEFAULT.connections]
     assert row("Headers") == [DEFAULT.head_bytes >> 10, DEFAULT.head_seconds]
     sent = [MAX_UPLOAD >> 20, MAX_HELD >> 20, DEFAULT.body_seconds, DEFAULT.body_rate >> 10]
+    sent.append(MAX_OPEN >> 10)
+    assert row("What takes long") == [WAITING, 503]
     assert row("What is sent") == sent
     assert row("Reading the answer")[1] == DEFAULT.read_seconds
     assert row("A picture that is sent")[:5] == [

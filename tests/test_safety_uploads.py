@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
@@ -26,14 +27,14 @@ from searchx.catalog import Catalog
 from searchx.errors import UnreadableImage
 from searchx.fitting import Fit, Fitting
 from searchx.pictures.images import open_image
-from searchx.records import Query
+from searchx.records import Pixels, Query
 from searchx.search import Library
 from tests import troubled
 from tests.colour import ColourEncoder, paint
 from tests.troubled import Troubled
 from web import decoding
 from web.app import create_app
-from web.decoder import Task
+from web.decoder import REFUSED, Task
 
 SMALL = Fitting((16, 16), "squash", "box")
 GIB = 1 << 30
@@ -112,7 +113,7 @@ def test_pictures_that_were_sent_leave_a_decoder_to_the_library(client: TestClie
     try:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(decoding.fitted, picture(), SMALL)
-            assert decoding.small(picture(), 16)[:4] == b"RIFF"
+            assert decoding.small(picture, 16)[:4] == b"RIFF"
             assert not waiting.done()
             for _ in range(decoding.DECODERS - 1):
                 decoding._SENT.release()
@@ -163,11 +164,56 @@ class Writes:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
-def test_a_decoder_cannot_write_files(tmp_path: Path) -> None:
+def test_a_decoder_writes_nothing_into_files(tmp_path: Path) -> None:
     place = tmp_path / "left behind"
     with pytest.raises(UnreadableImage):
         asked(picture(), Writes(str(place)))
     assert not place.exists() or place.stat().st_size == 0
+
+
+@dataclass(frozen=True)
+class Tells:
+    """A decoder that was taken over and wants to know the token."""
+
+    side: int = 16
+
+    def __call__(self, image: Image.Image) -> NoReturn:
+        raise UnreadableImage(f"it is {os.environ.get('SEARCHX_TOKEN')}, {bool(os.environ)}")
+
+
+def test_a_decoder_is_not_told_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCHX_TOKEN", "secret")
+    decoder = decoding._Decoder()
+    try:
+        told = decoder.ask(Task(picture(), 0, Tells(), 20, GIB))
+    finally:
+        decoder.end()
+    assert told == (REFUSED, b"it is None, True")
+
+
+@dataclass(frozen=True)
+class Larger:
+    """A decoder that gives another picture than was asked for."""
+
+    side: int = 16
+
+    def __call__(self, image: Image.Image) -> Pixels:
+        return np.zeros((16, 17, 3), np.uint8)
+
+
+def test_what_a_decoder_gives_is_not_worked_with_unless_it_is_pixels_alone() -> None:
+    with pytest.raises(UnreadableImage, match="crashed"):
+        decoding.fitted(picture(), Larger())
+    pixels = b"P6\n2 1\n255\n" + bytes(6)
+    assert decoding.uncompressed(pixels, 2) == pixels
+    for answer in (
+        *(b"", pixels + b"\0", pixels[:-1], pixels.replace(b"255", b"65535"), picture()),
+        *(b"P6\n0 1\n255\n", b"P6\n3 1\n255\n" + bytes(9), b"P6\n# x\n2 1\n255\n" + bytes(6)),
+    ):
+        with pytest.raises(UnreadableImage):
+            decoding.uncompressed(answer, 2)
+    plain = decoding.plain(lambda: picture(size=(40, 30)), 20)
+    assert plain.startswith(b"P6\n20 15\n255\n") and len(plain) == 13 + 3 * 20 * 15
 
 
 def bomb(width: int, height: int, rows: int | None = None) -> bytes:

@@ -107,9 +107,15 @@ def test_a_request_is_one_line_without_what_was_asked(library: Library, photos: 
         answer = client.get("/api/search", params={"q": SECRET}, headers={"x-request-id": "abc-1"})
         client.get("/items/99999", headers={"x-request-id": 'a"b\\n'})
         client.get(f"/{SECRET}")
+        client.head("/healthz")
+        client.get("/static/searchx.css")
+        client.get("/mcp")
         assert answer.headers["x-request-id"] == "abc-1"
-    assert [one["route"] for one in lines] == ["/api/search", "/items/{id}", "other"]
-    assert [one["status"] for one in lines] == [200, 404, 404]
+    assert [one["route"] for one in lines] == [
+        *("/api/search", "/items/{id}", "other", "/healthz", "/static", "/mcp")
+    ]
+    assert [one["status"] for one in lines] == [200, 404, 404, 200, 200, 405]
+    assert lines[3]["method"] == "HEAD"
     assert [*lines[0]] == ["time", "id", "method", "route", "status", "milliseconds", "client"]
     assert lines[0]["id"] == "abc-1"
     assert len(str(lines[1]["id"])) == 16

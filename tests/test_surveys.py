@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from indexer.pipeline import index_into
 from searchx.catalog import Catalog
+from searchx.errors import Busy
 from searchx.progress import Publisher
 from searchx.records import Pace
 from searchx.search import Library
@@ -21,7 +22,7 @@ from tests.colour import ColourEncoder, paint
 from web.app import create_app
 from web.pages.duplicates import GROUPS
 from web.phrases import COOKIE
-from web.waiting import Waits
+from web.waiting import AT_ONCE, WAITING, Waits
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 PAGES = (
@@ -202,6 +203,81 @@ def test_where_comparing_takes_long_the_page_tells_how_far_it_is(
     done.set()
     assert "Comparing everything with everything" in page and "data-refresh" in page
     assert 'href="/duplicates">Reload' in page  # also with the script off
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("/api/clusters?q=", "/explore?q=", "/api/search?q=", "/?q=", "/more?q="),
+        *("/?random=1&q=", "/api/facets?where=", "/api/random?where=", "/api/duplicates?where="),
+        *("/duplicates?where=", "/items/1?q=", "/items/1/why?q="),
+    ],
+)
+def test_no_address_reads_a_picture_by_its_path(
+    client: TestClient, folder: Path, address: str
+) -> None:
+    for path in (folder / "red" / "red1.png", folder / "none.png"):
+        answer = client.get(f"{address}img:{path}")
+        assert answer.status_code == (200 if "/items/1?" in address else 400)
+        assert "No such file" not in answer.text and "cannot be read" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/api/clusters?limit=5", "/api/duplicates?limit=5", "/api/skipped?limit=5"],
+)
+def test_a_parameter_that_is_not_known_is_refused(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 422 and "limit" in answer.json()["detail"]
+
+
+def test_what_nobody_waited_for_is_not_given_later() -> None:
+    waits, go, done = Waits(), threading.Event(), threading.Event()
+
+    def old() -> str:
+        assert go.wait(20)
+        done.set()
+        return "old"
+
+    assert waits.result("x", old, 0) is None
+    go.set()
+    assert done.wait(20)
+    deadline = time.monotonic() + 20
+    while waits._going_on and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert waits.result("x", lambda: "new", 20) == "new"
+
+
+def test_what_takes_too_long_for_who_asks_is_there_for_the_next() -> None:
+    waits, go = Waits(), threading.Event()
+    assert waits.recent("x", lambda: go.wait(20) and 3, 0, 60) is None
+    go.set()
+    deadline = time.monotonic() + 20
+    while waits._going_on and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert waits.recent("x", lambda: 4, 0, 60) == 3
+
+
+def test_no_more_goes_on_and_no_more_wait_than_have_a_place() -> None:
+    waits, go = Waits(), threading.Event()
+    for number in range(AT_ONCE):
+        assert waits.result(number, lambda: go.wait(20), 0) is None
+    with pytest.raises(Busy):
+        waits.result("one more", lambda: 1, 0)
+    assert waits.recent("size", lambda: 1, 0, 60) is None
+    waiting = [
+        threading.Thread(target=waits.result, args=(0, lambda: 0, 20)) for _ in range(WAITING)
+    ]
+    for one in waiting:
+        one.start()
+    while waits._places._value:
+        time.sleep(0.01)
+    with pytest.raises(Busy):
+        waits.result(0, lambda: 0, 20)
+    go.set()
+    for one in waiting:
+        one.join()
+    assert waits.result("one more", lambda: 1, 20) == 1
 
 
 def test_who_waits_for_long_work_waits_for_the_same() -> None:

@@ -80,6 +80,13 @@ def test_what_is_like_an_item_has_no_place_for_the_item_itself(full: Library) ->
     assert trail(full, asked, first).count == COUNT - 1
 
 
+def test_texts_that_are_like_a_picture_are_all_counted(full: Library, catalog: Catalog) -> None:
+    add(catalog, range(100, 160), "text")
+    asked = Asked(like=3, to="text")
+    first = full.ask("like:3", 1, "text").hits[0].id
+    assert trail(full, asked, first).count == 60
+
+
 def test_a_sample_is_walked_in_its_order(full: Library) -> None:
     asked = Asked(random="5", k=9)
     order = [one.id for one in full.sample(9, seed=5)]

@@ -428,14 +428,30 @@ def test_health_is_told_while_every_thread_is_at_work(client: TestClient) -> Non
         limiter.acquire_on_behalf_of_nowait("test")
 
     portal.call(take_all)
-    with ThreadPoolExecutor(2) as pool:
-        ready = pool.submit(client.get, "/readyz")
-        health = pool.submit(client.get, "/healthz")
+    with ThreadPoolExecutor(5) as pool:
+        state = ("/healthz", "/readyz", "/metrics", "/healthz?x=")
+        asked = [pool.submit(client.get, one) for one in state]
+        search = pool.submit(client.get, "/api/search?q=red")
         try:
-            assert health.result(20).status_code == 200
-            assert not ready.done()
+            assert [one.result(20).status_code for one in asked] == [200] * len(state)
+            assert not search.done()
         finally:
             portal.call(limiter.release_on_behalf_of, "test")
+
+
+def test_pictures_that_wait_for_a_decoder_keep_no_thread_from_others(client: TestClient) -> None:
+    portal = client.portal
+    assert portal is not None
+    limiter = portal.call(current_default_thread_limiter)
+    portal.call(setattr, limiter, "total_tokens", 2)
+    ids = [hit["id"] for hit in client.get("/api/search?q=red&k=4").json()["hits"]]
+    with ThreadPoolExecutor(len(ids)) as pool:
+        with every_decoder_at_work():
+            asked = [pool.submit(client.get, f"/items/{id}/picture?side=1") for id in ids]
+            for _ in range(3):
+                assert client.get("/api/search?q=red").status_code == 200
+            assert not any(one.done() for one in asked)
+        assert [one.result(30).status_code for one in asked] == [200] * len(ids)
 
 
 @contextmanager
@@ -688,6 +704,19 @@ def test_a_form_without_a_picture_is_a_search_by_words(client: TestClient) -> No
     empty = {"image": ("", b"", "application/octet-stream")}
     answer = client.post("/", files=empty, data={"q": "red"}, follow_redirects=False)
     assert answer.headers["location"] == "/?q=red"
+
+
+def test_what_processes_share_is_kept_within_a_bound(tmp_path: Path) -> None:
+    fit = ColourEncoder().fit
+    uploads = pictures.Uploads(limit=2500, shared=tmp_path)
+    names = [uploads.add(picture_of(one), fit) for one in ("red", "blue", "green", "yellow")]
+    left = {one.name for one in tmp_path.iterdir()}
+    assert {f"{names[-1]}.query", f"{names[-1]}.webp"} <= left
+    assert {Path(one).stem for one in left if one.endswith(".webp")} == {
+        Path(one).stem for one in left if one.endswith(".query")
+    }
+    assert 2 <= len(left) <= 4
+    assert sum(one.stat().st_size for one in tmp_path.iterdir()) <= 2500
 
 
 def test_query_pictures_are_kept_within_a_bound() -> None:

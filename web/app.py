@@ -13,7 +13,8 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Match, Mount, Route
+from starlette.types import Scope
 
 from searchx.errors import SearchxError
 from searchx.search import Library
@@ -44,6 +45,22 @@ class Service:
     most_at_once: int = MOST_AT_ONCE
     shared: Path | None = None  # a folder for what the processes of one service share
     failed: Callable[[SearchxError], None] | None = None  # told when the model cannot be had
+
+
+class _Route(Route):
+    """Is found in the scope by who counts requests, as FastAPI's own routes are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
+class _Mount(Mount):
+    """Likewise."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def create_app(
@@ -96,8 +113,9 @@ def create_app(
     app.include_router(completion.router)
     for one in PAGES:
         app.include_router(one.router)
-    app.router.routes.append(Route("/mcp", Assistants(library)))
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.router.routes.append(_Route("/mcp", Assistants(library)))
+    static = StaticFiles(directory=HERE / "static")
+    app.router.routes.append(_Mount("/static", static, name="static"))
     app.state.tries = Tries()
     app.add_middleware(
         Guard,
@@ -126,14 +144,17 @@ def create_app(
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Answer each error with one line, as JSON or as a page."""
+    """Answer each error with one line, as JSON or as a page.
+
+    On the event loop: where all threads are at work this needs none.
+    """
 
     @app.exception_handler(SearchxError)
-    def failed(request: Request, error: SearchxError) -> Response:
+    async def failed(request: Request, error: SearchxError) -> Response:
         return failure(request, status_of(error), str(error), type(error).__name__)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         line = error.detail
         if error.status_code == 404 and line == "Not Found":
             line = f"there is nothing at {request.url.path}"
@@ -145,7 +166,7 @@ def _answer_errors(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(RequestValidationError)
-    def unusable(request: Request, error: RequestValidationError) -> Response:
+    async def unusable(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         said = str(first["msg"])
@@ -154,7 +175,7 @@ def _answer_errors(app: FastAPI) -> None:
         return failure(request, 422, f"{name}: {said}")
 
     @app.exception_handler(Exception)
-    def broken(request: Request, error: Exception) -> Response:
+    async def broken(request: Request, error: Exception) -> Response:
         line = "searchx failed on this request; the server's output has the details"
         return secured(failure(request, 500, line))
 

@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from searchx.search import Library
@@ -33,9 +34,9 @@ class Assistants:
             refused.headers["allow"] = "POST"
             await refused(scope, receive, send)
             return
+        server = await run_in_threadpool(self._server)  # the SDK takes a while the first time
         from mcp.server.transport_security import TransportSecuritySettings
 
-        server = self._server()
         server.streamable_http_app(
             json_response=True,
             stateless_http=True,
@@ -46,6 +47,8 @@ class Assistants:
             await manager.handle_request(scope, receive, send)
 
     def _server(self) -> "MCPServer[Any]":
+        import mcp.server.transport_security  # noqa: F401  # loaded here, not on the event loop
+
         from web.mcp import create_server
 
         with self._making:

@@ -1,7 +1,9 @@
 """The life of one process that decodes pictures for the server.
 
-It gets tasks at stdin and gives pictures at stdout. It holds nothing that would be missed, cannot
-write to any file, and what it may take of memory and processor time is bounded. At its start it
+It gets tasks at stdin and gives pictures at stdout. It holds nothing that would be missed and is
+told no token; where the system can bound a process (POSIX), no file grows by what it writes, and
+its processor time is bounded, on Linux its memory too. It is no sandbox: code that took it over can
+do what the user of the server can do otherwise, such as read and remove files. At its start it
 imports the standard library only: what else fails to load is told to the parent.
 """
 
@@ -26,13 +28,17 @@ _NOT_ENOUGH: Final = "not enough memory to decode this picture"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A picture to be decoded: as a WebP of at most `side` pixels, or fitted to an encoder."""
+    """A picture to be decoded: as a WebP of at most `side` pixels, or fitted to an encoder.
+
+    One that is `plain` comes uncompressed, as one that is fitted does: as PPM.
+    """
 
     content: bytes
     side: int
     fit: "Fit | None"
     seconds: int  # of the processor
     memory: int  # bytes above what the process has at its start
+    plain: bool = False
 
 
 def main() -> None:
@@ -66,15 +72,19 @@ def _answer(task: Task, started: int) -> tuple[bytes, bytes]:
 def _decoded(task: Task) -> bytes:
     from searchx.pictures.images import open_image, thumbnail
 
-    if task.fit is None:
+    if task.fit is None and not task.plain:
         return thumbnail(task.content, task.side)
     import io
 
     from PIL import Image
 
-    pixels = task.fit(open_image(task.content, at_least=task.fit.side))
+    if task.fit is None:
+        image = open_image(task.content, at_least=task.side)
+        image.thumbnail((task.side, task.side), Image.Resampling.LANCZOS)
+    else:
+        image = Image.fromarray(task.fit(open_image(task.content, at_least=task.fit.side)))
     packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "PPM")
+    image.save(packed, "PPM")
     return packed.getvalue()
 
 

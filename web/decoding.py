@@ -1,17 +1,18 @@
 """Pictures are decoded in processes of their own: one that is hostile takes down no server.
 
 A decoder that crashes, hangs or eats memory is ended, and the next picture gets a fresh one. What
-comes back is read as plain bytes, so that a decoder that was taken over can give a wrong picture
-and nothing more.
+comes back is read as plain bytes: a picture that this process goes on working with comes
+uncompressed and is looked at byte by byte for that, and one that is compressed is only passed on.
 """
 
 import atexit
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -38,6 +39,7 @@ _START_SECONDS: Final = 60
 _MOST: Final = 1 << 28  # bytes of an answer
 _SENT: Final = threading.BoundedSemaphore(DECODERS - 1)  # one is left to those of the library
 _WAITING: Final = threading.BoundedSemaphore(MAX_WAITING)
+_PPM: Final = re.compile(rb"P6\n([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})\n255\n")
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 # A host may have modules of our names, and site-packages must not come before the standard
 # library: our packages are imported from their place, which is then forgotten.
@@ -54,18 +56,26 @@ _ALONE: Final = {  # several decoders share the processors; threads within them 
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
 }
+_SECRETS: Final = frozenset({"SEARCHX_TOKEN", "SEARCHX_TOKEN_FILE"})
 _TOO_LONG: Final = "the picture took longer than {} s to decode; save it anew, or smaller"
 _CANNOT_START: Final = "the process that decodes pictures cannot start ({}); install searchx anew"
 _CRASHED: Final = "the picture crashed its decoder; save it anew, in another format"
 
 
-def small(content: bytes, side: int) -> bytes:
+def small(read: Callable[[], bytes], side: int) -> bytes:
     """Give a picture of the library as WebP, its longest side at most ``side`` pixels.
 
-    Raises UnreadableImage.
+    It is read when there is a decoder for it, so that few are held. Raises UnreadableImage.
     """
     with DECODING:
-        return _decoders().answer(Task(content, side, None, _OWN_SECONDS, _OWN_MEMORY))
+        return _decoders().answer(Task(read(), side, None, _OWN_SECONDS, _OWN_MEMORY))
+
+
+def plain(read: Callable[[], bytes], side: int) -> bytes:
+    """Like ``small``, for this process to work with: uncompressed, as PPM."""
+    with DECODING:
+        task = Task(read(), side, None, _OWN_SECONDS, _OWN_MEMORY, plain=True)
+        return uncompressed(_decoders().answer(task), side)
 
 
 def preview(content: bytes, side: int) -> bytes:
@@ -84,7 +94,18 @@ def fitted(content: bytes, fit: Fit) -> bytes:
     503 where too many wait.
     """
     with _in_line(), _SENT, DECODING:
-        return _decoders().answer(Task(content, 0, fit, SECONDS, MEMORY))
+        answer = _decoders().answer(Task(content, 0, fit, SECONDS, MEMORY))
+    return uncompressed(answer, fit.side)
+
+
+def uncompressed(answer: bytes, side: int) -> bytes:
+    """Give a PPM as it is; raises UnreadableImage for what is not that alone, or is larger."""
+    head = _PPM.match(answer)
+    if head is not None:
+        width, height = int(head[1]), int(head[2])
+        if max(width, height) <= side and len(answer) == head.end() + 3 * width * height:
+            return answer
+    raise UnreadableImage(_CRASHED)
 
 
 def taken_in(library: Library, query: Query) -> Query:
@@ -180,7 +201,7 @@ class _Decoder:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # decoders' noise
-                env=os.environ | _ALONE,
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for the parent
             )
         except OSError as error:
@@ -239,6 +260,11 @@ class _Decoder:
         if late.is_set():
             raise UnreadableImage(_TOO_LONG.format(seconds))
         return how, answer
+
+
+def _environment() -> dict[str, str]:
+    """Give the environment of a decoder: without what it must not learn."""
+    return {name: one for name, one in os.environ.items() if name not in _SECRETS} | _ALONE
 
 
 def _read(stream: IO[bytes]) -> tuple[bytes, bytes]:

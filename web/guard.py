@@ -21,8 +21,10 @@ from web.tries import Tries
 # what is answered without a token
 OPEN_PATHS: Final = frozenset({"/login", "/language", "/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
+MAX_OPEN: Final = 64 * 2**10  # bytes of a request that needs no token: a form of a few fields
 MAX_HELD: Final = 256 * 2**20  # bytes sent with all requests that are being answered
 TOO_LARGE: Final = f"the upload is larger than {MAX_UPLOAD // 2**20} MiB; send a smaller picture"
+_TOO_LONG: Final = f"this form is longer than the {MAX_OPEN // 2**10} KiB that are taken here"
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -45,7 +47,8 @@ class Guard:
     ``allowed_hosts`` (a web page elsewhere cannot then read the library by DNS rebinding), when
     it carries the token where one is set, when no page of another origin than
     ``allowed_origins`` makes a browser send something, and when its body is no larger than
-    MAX_UPLOAD. HEAD is answered as GET without the body. Each answer gets the security headers.
+    MAX_UPLOAD, or MAX_OPEN where no token is needed. HEAD is answered as GET without the body. Each
+    answer gets the security headers.
     """
 
     def __init__(
@@ -71,13 +74,19 @@ class Guard:
         refused = self._refuses(request)
         if refused is not None:
             return await refused(scope, receive, send)
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        return await self._pass_on(scope, receive, send)
+        if scope["method"] != "HEAD":
+            return await self._pass_on(scope, receive, send)
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._pass_on(inner, receive, send)
+        finally:
+            if "route" in inner:  # for who counts, further out
+                scope["route"] = inner["route"]
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what arrives, whatever the request declared; the route then fails."""
         received = 0
+        most, line = _limit(scope["path"])
 
         async def counted() -> Message:
             nonlocal received
@@ -85,11 +94,11 @@ class Guard:
             size = len(message.get("body", b""))
             received += size
             self._held += size
-            if received > MAX_UPLOAD:
-                raise HTTPException(413, TOO_LARGE)
+            if received > most:
+                raise HTTPException(413, line)
             if self._held > MAX_HELD:
-                line = "too much is being sent to this server at once; send it again"
-                raise HTTPException(503, line, {"retry-after": "5"})
+                full = "too much is being sent to this server at once; send it again"
+                raise HTTPException(503, full, {"retry-after": "5"})
             return message
 
         try:
@@ -111,9 +120,10 @@ class Guard:
         if request.scope["method"] not in READING and not self._is_wanted(request):
             line = "another website made your browser send this; use the page of this server"
             return failure(request, 403, line)
-        if _declared_size(request.headers) > MAX_UPLOAD:
-            return failure(request, 413, TOO_LARGE)
         path: str = request.scope["path"]
+        most, line = _limit(path)
+        if _declared_size(request.headers) > most:
+            return failure(request, 413, line)
         if self._token is None or path in OPEN_PATHS or path.startswith("/static/"):
             return None
         return self._unauthorised(request, self._token)
@@ -193,6 +203,11 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _limit(path: str) -> tuple[int, str]:
+    """Tell how many bytes may be sent to a path, and the line for who sends more."""
+    return (MAX_OPEN, _TOO_LONG) if path in OPEN_PATHS else (MAX_UPLOAD, TOO_LARGE)
 
 
 def _declared_size(headers: Headers) -> int:

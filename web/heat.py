@@ -15,9 +15,10 @@ from PIL import Image
 
 from searchx.heat import WINDOWS, Heat
 from searchx.records import Item
+from web import decoding
 from web.api import Served
 from web.asked import Asked
-from web.pictures import MAX_ID, ItemId, UploadsHere, cached, image_of, rendered
+from web.pictures import MAX_ID, ItemId, UploadsHere, cached, content_of, image_of
 from web.shapes import MAX_TEXT
 from web.trail import question_of
 
@@ -42,18 +43,20 @@ class Heats:
 
     def get(self, key: str, make: Callable[[], bytes]) -> bytes:
         """Give what is kept under a key, or make it; fails with 503 where too many wait."""
-        if key in self._kept:
-            return self._kept[key]
+        kept = self._kept.get(key)  # another thread may drop it at any time
+        if kept is not None:
+            return kept
         if not self._places.acquire(blocking=False):
             line = "too many pictures are being looked at; try again in a few seconds"
             raise HTTPException(503, line, {"retry-after": str(RETRY)})
         try:
             with self._working:
-                if key not in self._kept:
-                    self._kept[key] = make()
+                kept = self._kept.get(key)
+                if kept is None:
+                    kept = self._kept[key] = make()
                     while len(self._kept) > KEPT:
                         self._kept.popitem(last=False)
-                return self._kept[key]
+                return kept
         finally:
             self._places.release()
 
@@ -97,7 +100,8 @@ def get_heat(
 
     def make() -> bytes:
         query, _ = question_of(uploads, asked)
-        content = rendered(item, WINDOWS * library.encoder.fit.side)  # decoded apart
+        side = WINDOWS * library.encoder.fit.side
+        content = decoding.plain(lambda: content_of(item), side)
         return painted(library.heat(query, content), item)
 
     return Response(heats.get(key, make), media_type="image/webp", headers=cached(f'"{key}"'))

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -23,6 +24,7 @@ from searchx.records import Item
 from searchx.search import Library
 from web import decoding
 from web.decoding import DECODING
+from web.lanes import PICTURES
 from web.places import CHUNK, open_file
 
 SIDES = (640, 1280, 2048, 4096)  # of pictures for the screen, longest side in pixels
@@ -71,15 +73,16 @@ def item_of(library: Library, id: int) -> Item:
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
 )
-def get_picture(
+async def get_picture(
     id: ItemId, request: Request, library: Annotated[Library, Depends(served)], side: Side = 2048
 ) -> Response:
-    item = image_of(library, id)
+    item = await run_in_threadpool(image_of, library, id)
     side = next(one for one in SIDES if one >= side)  # few sizes, which browsers keep
     tag = f'"{item.digest[:32]}-{side}"'
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=cached(tag))
-    return Response(rendered(item, side), media_type="image/webp", headers=cached(tag))
+    content = await PICTURES.run(lambda: rendered(item, side))
+    return Response(content, media_type="image/webp", headers=cached(tag))
 
 
 @router.get(
@@ -88,8 +91,14 @@ def get_picture(
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}}, 404: {}, 410: {}},
 )
-def get_file(id: ItemId, library: Annotated[Library, Depends(served)]) -> Response:
-    item = item_of(library, id)
+async def get_file(id: ItemId, library: Annotated[Library, Depends(served)]) -> Response:
+    item = await run_in_threadpool(item_of, library, id)
+    if item.kind == "image" and any(place.fragment for place in item.locations):
+        return await PICTURES.run(lambda: _file_of(item))
+    return await run_in_threadpool(_file_of, item)
+
+
+def _file_of(item: Item) -> Response:
     if item.kind == "text":
         passage = (item.text or "").encode("utf-8", "replace")
         headers = _file_headers(item, True, "text/plain")
@@ -147,6 +156,10 @@ class Upload:
     content: bytes  # fitted to the encoder: what was sent is not kept
     preview: bytes  # WebP
 
+    @property
+    def size(self) -> int:
+        return len(self.content) + len(self.preview)
+
 
 class Uploads:
     """The query pictures of late, in memory, so that a search by picture has an address.
@@ -187,7 +200,7 @@ class Uploads:
         with self._lock:
             self._kept[name] = upload
             self._kept.move_to_end(name)
-            while sum(len(one.content) for one in self._kept.values()) > self._limit:
+            while sum(one.size for one in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
 
 
@@ -198,11 +211,27 @@ def _share(folder: Path, name: str, upload: Upload, limit: int) -> None:
             beside = folder / f"{name}{suffix}.{os.getpid()}"
             beside.write_bytes(content)
             beside.replace(folder / f"{name}{suffix}")
-        files = sorted(folder.glob("*.query"), key=lambda one: one.stat().st_mtime)
-        total = sum(one.stat().st_size for one in files)
-        while total > limit and len(files) > 1:
-            total -= files[0].stat().st_size
-            files.pop(0).unlink(missing_ok=True)
+        _forget_oldest(folder, limit)
+
+
+def _forget_oldest(folder: Path, limit: int) -> None:
+    """Remove the oldest pictures, each with its preview, until at most `limit` bytes are left."""
+    files = sorted(folder.glob("*.query"), key=lambda one: one.stat().st_mtime)
+    sizes = [one.stat().st_size + _size(one.with_suffix(".webp")) for one in files]
+    total = sum(sizes)
+    for file, size in list(zip(files, sizes, strict=True))[:-1]:
+        if total <= limit:
+            break
+        total -= size
+        file.unlink(missing_ok=True)
+        file.with_suffix(".webp").unlink(missing_ok=True)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _shared(folder: Path, name: str) -> Upload | None:
@@ -235,9 +264,13 @@ def image_of(library: Library, id: int) -> Item:
 
 def rendered(item: Item, side: int) -> bytes:
     """Decode an image item, as WebP, its longest side at most ``side``; fails as open_file."""
+    return decoding.small(lambda: content_of(item), side)
+
+
+def content_of(item: Item) -> bytes:
+    """Read the file of an image item; fails as open_file."""
     with open_file(item) as file:
-        content = file.read()
-    return decoding.small(content, side)
+        return file.read()
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
+from searchx.search import Library
 from web.answers import document
-from web.api import Served
+from web.lanes import STATE
 from web.loading import Loading
 from web.metrics import MEDIA_TYPE, Metrics
 from web.shapes import State
@@ -25,10 +26,15 @@ async def healthz() -> Response:
     responses={503: {"description": "The library cannot be used now, or its model is loading"}},
     tags=["state"],
 )
-def readyz(request: Request, library: Served) -> Response:
-    library.check()
+async def readyz(request: Request) -> Response:
+    library: Library = request.app.state.library
     loading: Loading = request.app.state.loading
-    reason = loading.waits_for()
+
+    def waits_for() -> str | None:
+        library.check()
+        return loading.waits_for()
+
+    reason = await STATE.run(waits_for)
     if reason is not None:
         raise HTTPException(503, reason)
     return document({"status": "ready"})
@@ -41,6 +47,6 @@ def readyz(request: Request, library: Served) -> Response:
     responses={200: {"content": {"text/plain": {}}}},
     tags=["state"],
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     figures: Metrics = request.app.state.metrics
-    return Response(figures.written(), headers={"content-type": MEDIA_TYPE})
+    return Response(await STATE.run(figures.written), headers={"content-type": MEDIA_TYPE})

@@ -12,8 +12,9 @@ from searchx.records import Hit, Kind, Skipped
 from searchx.search import Library
 from searchx.status import Status, bytes_of
 from web.answers import document
+from web.api import query_of
 from web.pictures import MAX_ID, served
-from web.shapes import MAX_CURSOR, MAX_K, MAX_TEXT, Filters, HitShape, Place
+from web.shapes import MAX_CURSOR, MAX_K, MAX_TEXT, Asked, Filters, HitShape, Place
 from web.waiting import Waits
 
 COMPARING = 20.0  # seconds that a program is kept waiting
@@ -40,7 +41,7 @@ def waits_of(request: Request) -> Waits:
 WaitsHere = Annotated[Waits, Depends(waits_of)]
 
 
-class ClustersAsked(BaseModel):
+class ClustersAsked(Asked):
     """A cluster as an address asks for it."""
 
     at: Annotated[
@@ -55,7 +56,7 @@ class ClustersAsked(BaseModel):
     after: Place = None
 
 
-class DuplicatesAsked(BaseModel):
+class DuplicatesAsked(Asked):
     """Groups of duplicates as an address asks for them."""
 
     to: Listed = "image"
@@ -64,7 +65,7 @@ class DuplicatesAsked(BaseModel):
     after: Place = None
 
 
-class SkippedAsked(BaseModel):
+class SkippedAsked(Asked):
     """Skipped files as an address asks for them."""
 
     k: Count = 100
@@ -152,17 +153,18 @@ class SkippedAnswer(BaseModel):
 def clusters(
     library: Served, waits: WaitsHere, asked: Annotated[ClustersAsked, Query()]
 ) -> Response:
-    words, after = asked.q.strip() or None, asked.after or None
+    words, after = asked.q.strip(), asked.after or None
+    query = query_of(words) if words else None  # no picture is read by its path
     level = waits.result(
         ("clusters", asked.at, asked.to, asked.k, words, after),
-        lambda: library.clusters(asked.at, asked.to, asked.k, query=words, after=after),
+        lambda: library.clusters(asked.at, asked.to, asked.k, query=query, after=after),
         COMPARING,
     )
     if level is None:
         line = "the library is still being divided into clusters; ask again"
         raise HTTPException(503, line, headers={"retry-after": "5"})
     pairs = zip(level.items, level.scores, strict=True)
-    scored = bool(asked.at or asked.q.strip())
+    scored = bool(asked.at or words)
     return document(
         {
             "kind": level.kind,

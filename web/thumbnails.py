@@ -4,19 +4,19 @@ Beside them a preview of a few pixels is kept, small enough to stand in the page
 """
 
 import base64
-import io
 import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from PIL import Image
 
-from searchx.pictures.images import thumbnail
 from searchx.records import Item
 from searchx.search import Library
+from web import decoding
+from web.lanes import PICTURES
 from web.pictures import ItemId, cached, image_of, rendered, served
 from web.sizes import SIDES
 
@@ -33,18 +33,20 @@ router = APIRouter(tags=["items"])
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, 404: {}, 410: {}},
 )
-def get_thumbnail(
+async def get_thumbnail(
     id: ItemId,
     request: Request,
     library: Annotated[Library, Depends(served)],
     side: Annotated[int, Query(ge=1, le=SIDES[-1], description=_SIDE)] = USUAL,
 ) -> Response:
-    item = image_of(library, id)
+    item = await run_in_threadpool(image_of, library, id)
     side = next(one for one in SIDES if one >= side)  # few sizes, which are kept
     tag = f'"{item.digest[:32]}-{side}"'
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=cached(tag))
-    content = small(item, library.directory, side)
+    content = await run_in_threadpool(_read, _kept(item, library.directory, side))
+    if not content:
+        content = await PICTURES.run(lambda: small(item, library.directory, side))
     return Response(content, media_type="image/webp", headers=cached(tag))
 
 
@@ -56,10 +58,10 @@ def small(item: Item, directory: Path, side: int = USUAL) -> bytes:
         return found
     larger = (_read(_kept(item, directory, one)) for one in SIDES if one > side)
     source = next((one for one in larger if one), b"")
-    made = thumbnail(source, side) if source else rendered(item, side)
+    made = decoding.small(lambda: source, side) if source else rendered(item, side)
     keep(kept, made)
     if not _read(preview := _kept(item, directory, PREVIEW_SIDE)):
-        keep(preview, _tiny(made))
+        keep(preview, decoding.small(lambda: made, PREVIEW_SIDE))
     return made
 
 
@@ -67,15 +69,6 @@ def preview(item: Item, directory: Path) -> str:
     """Give the preview of an image item as a data: address; empty until it was seen once."""
     content = _read(_kept(item, directory, PREVIEW_SIDE))
     return "data:image/webp;base64," + base64.b64encode(content).decode() if content else ""
-
-
-def _tiny(content: bytes) -> bytes:
-    """Make a preview; its colours matter, its details do not."""
-    packed = io.BytesIO()
-    with Image.open(io.BytesIO(content)) as image:
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        image.save(packed, "WEBP", quality=40, method=6)
-    return packed.getvalue()
 
 
 def _kept(item: Item, directory: Path, side: int) -> Path:

@@ -62,7 +62,7 @@ def trail_of(library: Library, uploads: Uploads, asked: Asked, id: int) -> Trail
 
     for k in _depths(asked):
         answer = answer_of(library, uploads, asked, k)
-        results = _Results(answer.hits, _count(answer, asked))
+        results = _Results(answer.hits, _count(library, answer, asked))
         trail = _found(results, id, asked, cursor_at)
         # The last one has no neighbour yet, unless it is the last of all.
         if trail and (trail.next or answer.cursor is None or k == DEEP[-1]):
@@ -99,13 +99,15 @@ def _sample(library: Library, asked: Asked) -> _Results:
     return _Results([Hit(one, 0.0) for one in items], len(items))
 
 
-def _count(answer: Answer, asked: Asked) -> int | None:
+def _count(library: Library, answer: Answer, asked: Asked) -> int | None:
     """Count all results, as far as what is searched tells it."""
     if answer.cursor is None:
         return len(answer.hits)
     if asked.group or "like:" in asked.q:  # some that pass are no results of their own
         return None
-    return sum(one.passing for one in answer.explained) - (asked.like is not None)
+    kinds = {one.kind for one in answer.explained}
+    is_passing = asked.like is not None and library.item(asked.like).kind in kinds
+    return sum(one.passing for one in answer.explained) - is_passing  # it is no result of its own
 
 
 def _found(

@@ -5,9 +5,15 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
+
+from searchx.errors import Busy
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 16  # different works; much of each is done one after the other all the same
+WAITING: Final = 16  # requests, of the threads that answer all of them
+_MANY: Final = "too much that takes long is asked for at one time; ask again in a moment"
 
 
 class Waits:
@@ -17,28 +23,26 @@ class Waits:
         self._going_on: dict[Hashable, Future[Any]] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._changing = threading.Lock()
+        self._places = threading.BoundedSemaphore(WAITING)
 
     def result(self, key: Hashable, work: Callable[[], T], seconds: float) -> T | None:
         """Give what the work gives, or raise what it raises; None where it takes longer.
 
-        It then goes on, and who asks for the same again waits for the same.
+        It then goes on, and who asks for the same meanwhile waits for the same. Raises Busy where
+        more is asked for, or waited for, than has a place.
         """
-        with self._changing:
-            future = self._going_on.get(key)
-            if future is None:
-                future = self._going_on[key] = Future()
-                threading.Thread(target=_do, args=(future, work), daemon=True).start()
+        if not self._places.acquire(blocking=False):
+            raise Busy(_MANY)
         try:
-            found = future.result(seconds)
-        except TimeoutError:
-            if not future.done():
-                return None
-            raise
+            future = self._begun(key, work)
+            try:
+                return cast(T, future.result(seconds))
+            except TimeoutError:
+                if not future.done():
+                    return None
+                raise  # the work's own
         finally:
-            if future.done():
-                with self._changing:
-                    self._going_on.pop(key, None)
-        return cast(T, found)
+            self._places.release()
 
     def recent(
         self, key: Hashable, work: Callable[[], T], seconds: float, fresh: float
@@ -47,17 +51,37 @@ class Waits:
         when, known = self._kept.get(key, (-fresh, None))
         if time.monotonic() - when < fresh and known is not None:
             return cast(T, known)
+
+        def kept() -> T:  # also what comes when nobody waits for it any more
+            found = work()
+            self._kept[key] = (time.monotonic(), found)
+            return found
+
         found = None
-        with suppress(OSError):
-            found = self.result(key, work, seconds)
-        if found is None:
-            return cast("T | None", known)
-        self._kept[key] = (time.monotonic(), found)
-        return found
+        with suppress(OSError, Busy):
+            found = self.result(key, kept, seconds)
+        return cast("T | None", known if found is None else found)
 
+    def _begun(self, key: Hashable, work: Callable[[], object]) -> "Future[Any]":
+        with self._changing:
+            future = self._going_on.get(key)
+            if future is None:
+                if len(self._going_on) >= AT_ONCE:
+                    raise Busy(_MANY)
+                future = Future()
+                threading.Thread(target=self._do, args=(key, future, work), daemon=True).start()
+                self._going_on[key] = future
+            return future
 
-def _do(future: "Future[Any]", work: Callable[[], object]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:
-        future.set_exception(error)
+    def _do(self, key: Hashable, future: "Future[Any]", work: Callable[[], object]) -> None:
+        """Work; what comes of it is for those who wait now, and later ones ask anew."""
+        try:
+            found, error = work(), None
+        except BaseException as failed:
+            found, error = None, failed
+        with self._changing:
+            self._going_on.pop(key, None)
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from searchx.errors import BadInput, NoLibrary
 from searchx.records import Hit, Kind
 from web.answers import page
+from web.api import query_of
 from web.asked import FIRST_HITS, Asked
 from web.shapes import MAX_CURSOR, MAX_TEXT
 from web.surveys import Served, WaitsHere
@@ -77,11 +78,10 @@ def explore(
     """Show a cluster. One that is there no longer leads to the one that it was in."""
     asked = Asked(to=here.to)
     try:
+        query = query_of(here.q) if here.q else None  # no picture is read by its path
         level = waits.result(
             ("clusters", here),
-            lambda: library.clusters(
-                here.at, here.to, FIRST_HITS, query=here.q or None, after=here.after
-            ),
+            lambda: library.clusters(here.at, here.to, FIRST_HITS, query=query, after=here.after),
             _SECONDS,
         )
     except NoLibrary:
@@ -91,7 +91,12 @@ def explore(
     except BadInput:
         if here.q or here.after:
             try:
-                library.clusters(here.at, here.to, 1)
+                alone = here.into(here.at)
+                waits.result(
+                    ("clusters", alone),
+                    lambda: library.clusters(here.at, here.to, FIRST_HITS),
+                    _SECONDS,
+                )
             except BadInput:
                 return RedirectResponse(here.up.address, 303)
             raise

@@ -43,7 +43,7 @@ async def log_in(
 @router.post("/logout")
 async def log_out(request: Request) -> Response:
     answer = _led(request, "/login", "", 0)
-    answer.headers["clear-site-data"] = '"cache"'  # pictures that were looked at
+    answer.headers["clear-site-data"] = '"cache", "storage"'  # pictures and queries of late
     return answer
 
 

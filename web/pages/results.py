@@ -113,7 +113,7 @@ def _start_page(request: Request, library: Library, values: Values, asked: Asked
         "home.html",
         asked=asked,
         state=library.overview(),
-        skipped=len(library.skipped()),
+        skipped=sum(files for _, files in library.skipped_reasons()),
         tries=_tries(values.facets()),
         hits=[Hit(item, 0.0) for item in items],
         preview=partial(preview, directory=library.directory),
