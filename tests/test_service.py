@@ -338,7 +338,7 @@ def test_what_runs_is_finished_when_it_is_told_to_stop(served: Path) -> None:
 def is_refused(address: str) -> bool:
     try:
         return fetched(address, "/healthz")[0] == 0
-    except urllib.error.URLError:
+    except (urllib.error.URLError, ConnectionResetError):  # reset: it waited to be accepted
         return True
 
 
