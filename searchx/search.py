@@ -102,8 +102,8 @@ class Library:
         self._counting = threading.Lock()
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
-        # More threads at work in Python only wait for each other, and for them the encoder does.
-        self._turns = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+        # Each waits now and then, for SQLite or for Python's lock; many more would all be late.
+        self._turns = threading.BoundedSemaphore(2 * (os.cpu_count() or 2))
         self._bulk = Turns(_BULK, None if patience is None else _BULK_WAITING)
 
     @classmethod
@@ -269,7 +269,7 @@ class Library:
         with self._turns:
             passing = view.choose(self._catalog, passes).ids
             ids = view.ids if passing is None else passing
-            chosen = np.random.default_rng(seed).permutation(ids)[:k].tolist()
+            chosen = ids[np.random.default_rng(seed).permutation(len(ids))[:k]].tolist()
             items = self._catalog.items(chosen)
         return [items[one] for one in chosen if one in items]
 

@@ -4,9 +4,11 @@ Stops at the first that fails, with its exit code. What follows the command goes
 ``python -m tests -k catalog``.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +22,12 @@ STEPS = (
 
 def main(arguments: list[str]) -> int:
     # A place of its own: where earlier runs have left many, pytest warns of its own tidying up.
-    with tempfile.TemporaryDirectory(prefix="searchx-", ignore_cleanup_errors=True) as fresh:
+    fresh = tempfile.mkdtemp(prefix="run-")
+    try:
         return _run_all([f"--basetemp={fresh}/tests", *arguments])
+    finally:
+        with suppress(RecursionError):  # tests make folders in folders, a thousand deep
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _run_all(arguments: list[str]) -> int:

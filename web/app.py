@@ -32,7 +32,7 @@ from web.pictures import Uploads
 from web.tries import Tries
 from web.waiting import Waits
 
-THREADS = 64  # most of them wait for a vector; the library lets as many work as there are cores
+THREADS = 64  # most of them wait for a vector; the library lets few of them work at a time
 PAGES = (explore, duplicates, results, viewer, upkeep, reference, login, language)
 
 

@@ -1,4 +1,8 @@
-"""One browser and two libraries for all tests of the pages."""
+"""One browser and some libraries for all tests of the pages.
+
+They end with the package: while the browser's driver is there, its event loop runs in this thread,
+and no other test could run one.
+"""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +28,7 @@ RATED = """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf
 </rdf:RDF>"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for colour in ("red", "green", "blue", "yellow", "black"):
@@ -34,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (
         library_of(photos, tmp_path_factory.mktemp("library")) as library,
@@ -43,7 +47,7 @@ def address(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a library of which much is known: captions, keywords, passages, skipped files."""
     folder = tmp_path_factory.mktemp("told")
@@ -62,7 +66,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium on the PATH")
@@ -85,7 +89,7 @@ def told_page(browser: Browser, told: str) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a library of 120 pictures of many shapes; a third each lie, stand, and are square."""
     folder = tmp_path_factory.mktemp("many")
