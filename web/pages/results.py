@@ -24,6 +24,7 @@ from web.panel import panel
 from web.pictures import Uploads, UploadsHere
 from web.shapes import MAX_TEXT, How
 from web.thumbnails import preview
+from web.trail import question_of
 from web.wording import is_running_text, weak_from
 
 START_PICTURES = 24
@@ -148,11 +149,10 @@ def _shown(
 
 
 def _answer(library: Library, uploads: Uploads, asked: Asked) -> records.Answer:
-    image = uploads.get(asked.picture).content if asked.picture is not None else None
-    query = api.query_of(asked.q, image, asked.like)
+    query, target = question_of(uploads, asked)
     diversity = DIFFERENT if asked.varied else 0.0
     how = How(k=asked.k, after=asked.after, group=asked.group, diversity=diversity)
-    return replace(api.find(library, query, how, asked.to), notice=notice(asked.q))
+    return replace(api.find(library, query, how, target), notice=notice(asked.q))
 
 
 def _sample_page(request: Request, library: Library, asked: Asked, seed: str) -> Response:
