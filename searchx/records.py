@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal["image", "text"]
 Target: TypeAlias = Literal["image", "text", "both"]
 Band: TypeAlias = Literal["strong", "fair", "weak"]
 Shape: TypeAlias = Literal["landscape", "portrait", "square"]
+KINDS: Final[tuple[Kind, ...]] = ("image", "text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ import numpy as np
 from searchx import vectors
 from searchx.catalog import Catalog
 from searchx.filters import All
-from searchx.records import Kind, Space, Vectors
+from searchx.records import KINDS, Kind, Space, Vectors
 from searchx.references import kept_references, sweep_references
 from searchx.vectors import Origin
 from searchx.views import SNAPSHOTS, is_of, load_snapshot
 
-KINDS: Final[tuple[Kind, ...]] = ("image", "text")
 _REBUILD_SHARE: Final = 0.1  # of a snapshot that may be added or removed before it is built anew
 _LONGEST_TAIL: Final = 20_000  # vectors; a search compares with each of them, some 3 ms
 _ASKED: Final = 256  # vectors of each side that an index is tuned on

@@ -32,7 +32,7 @@ from searchx.records import (
     Target,
     Vectors,
 )
-from searchx.search import asked_of, filter_of, kind_of
+from searchx.requests import asked_of, filter_of, kind_of
 from searchx.sending import carried, parts, pictures_of, texts_of
 from searchx.status import Overview, Status
 from searchx.surveyed import (

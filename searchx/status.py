@@ -11,8 +11,7 @@ from searchx import vectors
 from searchx.catalog import Catalog, HeldSource
 from searchx.database import FORMAT
 from searchx.progress import RunProgress, last_runs, read_progress
-from searchx.records import Kind, Skipped, Space
-from searchx.refreshing import KINDS
+from searchx.records import KINDS, Kind, Skipped, Space
 from searchx.views import SNAPSHOTS, is_of
 
 

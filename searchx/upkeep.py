@@ -25,9 +25,8 @@ from searchx.database import (
 )
 from searchx.errors import BadInput, LibraryCorrupt, LibraryFull
 from searchx.inspection import DAMAGED, Finding
-from searchx.records import Ids, Kind
+from searchx.records import KINDS, Ids, Kind
 from searchx.refreshing import (
-    KINDS,
     drop_foreign_snapshots,
     rebuild_snapshots,
     refresh_snapshots,

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from searchx.catalog import Catalog, Content, NewFile, NewItem
 from searchx.errors import BadInput, NoLibrary
-from searchx.records import Facet, Facets, Kind, Metadata
-from searchx.refreshing import KINDS
+from searchx.records import KINDS, Facet, Facets, Kind, Metadata
 from searchx.search import Library
 from tests.shelf import ENCODER, digest, vector
 

@@ -78,7 +78,8 @@ def url(address: Address) -> str:
 
 
 def public(kind: type) -> dict[str, Any]:
-    return {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+    every = {name: one for base in reversed(kind.__mro__) for name, one in vars(base).items()}
+    return {name: one for name, one in every.items() if not name.startswith("_")}
 
 
 def test_the_methods_are_those_of_a_library() -> None:

@@ -27,8 +27,7 @@ from searchx.errors import (
     LibraryFull,
     NoLibrary,
 )
-from searchx.records import Hit, Report, Rows
-from searchx.refreshing import KINDS
+from searchx.records import KINDS, Hit, Report, Rows
 from searchx.search import Library
 from searchx.upkeep import backup, compact, forget, move_source, repair, restore, verify
 from searchx.views import SNAPSHOTS, held_ids

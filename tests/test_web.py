@@ -27,8 +27,7 @@ from indexer.pipeline import index
 from indexer.planning import Options
 from searchx.catalog import Catalog
 from searchx.pictures.images import open_image
-from searchx.records import Location, Metadata, Query
-from searchx.refreshing import KINDS
+from searchx.records import KINDS, Location, Metadata, Query
 from searchx.search import Library
 from tests.colour import ColourEncoder, paint
 from web import decoding, pictures

@@ -12,7 +12,7 @@ import numpy as np
 from searchx import upkeep
 from searchx.catalog import Catalog
 from searchx.errors import NoLibrary
-from searchx.refreshing import KINDS
+from searchx.records import KINDS
 from searchx.search import Library
 
 # By file, relative to the place: kind and digest of what is in it, or the reason why it was

@@ -14,7 +14,8 @@ from searchx.errors import BadInput
 from searchx.filters import from_json
 from searchx.query import parse_filter
 from searchx.records import Kind, Query, Vectors
-from searchx.search import MAX_K, Library
+from searchx.requests import MAX_K
+from searchx.search import Library
 from searchx.vectors import NO_ID
 from web.answers import document
 from web.api.bodies import read, schema_of, sent_json

@@ -1,0 +1,168 @@
+"""A library that is open: its catalog, its encoder, and each kind as it stands now."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from searchx.backdrops import Backdrops
+from searchx.batching import QueryVectors
+from searchx.catalog import Catalog
+from searchx.encoder import Announce, Encoder, load_encoder
+from searchx.errors import BadInput, Busy, NoLibrary, SpaceMismatch
+from searchx.questions import Question, question_of
+from searchx.records import Kind, Query, Space, Vectors
+from searchx.turns import Turns
+from searchx.views import View, is_current, read_view
+
+T = TypeVar("T")
+TRIES: Final = 10  # where the library changes under a query
+_BULK: Final = 2  # calls with many queries that are answered at one time
+_BULK_WAITING: Final = 8  # of those that wait, where a query waits no longer than it may
+
+
+class Opened:
+    """What all that a library can be asked rests on."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        encoder: Encoder | None = None,
+        device: str = "auto",
+        announce: Announce | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self.directory = catalog.directory
+        self.queries = QueryVectors(lambda: self.encoder)
+        self._catalog = catalog
+        self._encoder = encoder
+        self._is_given = encoder is not None
+        self._device = device
+        self._announce = announce
+        self._patience = patience
+        self._views: dict[Kind, View] = {}
+        self._backdrops = Backdrops(catalog, lambda: self.encoder)
+        self._refreshing = threading.Lock()
+        self._loading = threading.Lock()
+        # Each waits now and then, for SQLite or for Python's lock; many more would all be late.
+        self._turns = threading.BoundedSemaphore(2 * (os.cpu_count() or 2))
+        self._bulk = Turns(_BULK, None if patience is None else _BULK_WAITING)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str,
+        *,
+        encoder: Encoder | None = None,
+        device: str = "auto",
+        announce: Announce | None = None,
+        patience: float | None = None,
+    ) -> Self:
+        """Open the library in `directory`. The encoder is loaded when the first query needs it.
+
+        `announce` is told, in one line, before a model is downloaded. `patience` is how many
+        seconds a query waits for an encoder that another thread is loading; None: until it is
+        there. Raises NoLibrary, LibraryCorrupt or LibraryError.
+        """
+        return cls(Catalog.open(Path(directory)), encoder, device, announce, patience)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the catalog and the snapshots; what is asked afterwards raises LibraryError."""
+        self.queries.close()
+        self._views.clear()
+        self._catalog.close()
+
+    @property
+    def space(self) -> Space:
+        """The space that the vectors live in; raises NoLibrary where nothing was indexed yet."""
+        return self._space()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Tell whether the encoder is there, so that no query has to wait for it."""
+        return self._encoder is not None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that made this library; loaded on first use.
+
+        Raises ModelError, SpaceMismatch, and Busy where it takes longer to load than this library
+        has patience.
+        """
+        space = self._space()
+        encoder = self._encoder
+        if encoder is None or not self._fits(encoder, space):
+            if not self._loading.acquire(timeout=-1 if self._patience is None else self._patience):
+                raise Busy("the model is still being loaded; ask again in a moment")
+            try:
+                encoder = self._encoder
+                if encoder is None or not self._fits(encoder, space):
+                    encoder = load_encoder(space.name, self._device, self._announce)
+                    self._encoder = encoder
+            finally:
+                self._loading.release()
+        _check_space(space, encoder.space)
+        return encoder
+
+    def embed_query(self, query: Query) -> Vectors:
+        """Turn the positive parts of a query into one unit vector, (1, dim)."""
+        return vector_of(question_of(query, self.queries, self._catalog))[None]
+
+    def _fits(self, encoder: Encoder, space: Space) -> bool:
+        """Tell whether to go on with an encoder; another model may have made the library anew."""
+        return self._is_given or encoder.space.name == space.name
+
+    def _in_one_space(self, work: Callable[[], T]) -> T:
+        """Do what embeds and compares; again where the library was made anew by another model."""
+        for _ in range(TRIES):
+            space = self._space()
+            try:
+                done = work()
+            except Exception:
+                if self._space() == space:
+                    raise
+            else:
+                if self._space() == space:
+                    return done
+        raise Busy("the library is being made anew by another model; ask again in a moment")
+
+    def _space(self) -> Space:
+        space = self._catalog.space()
+        if space is None:
+            raise NoLibrary(
+                f'{self.directory} has nothing indexed yet; run "searchx index FOLDER" first'
+            )
+        return space
+
+    def _view(self, kind: Kind) -> View:
+        """Give the kind as it stands now; reads only what has changed since the last query."""
+        view = self._views.get(kind)
+        if view is not None and is_current(view, self._catalog):
+            return view
+        with self._refreshing:
+            view = self._views.get(kind)  # another thread may have read it in the meantime
+            if view is None or not is_current(view, self._catalog):
+                view = self._views[kind] = read_view(self._catalog, kind, view)
+            return view
+
+
+def vector_of(question: Question) -> Vectors:
+    if question.vector is None:
+        raise BadInput("the query has nothing but a filter; write what you look for")
+    return question.vector
+
+
+def _check_space(library: Space, encoder: Space) -> None:
+    if library.digest != encoder.digest:
+        raise SpaceMismatch(
+            f'the library was made by model "{library.name}" (weights {library.digest[:8]}), but '
+            f'"{encoder.name}" now has weights {encoder.digest[:8]}; index again into another '
+            "--library"
+        )
