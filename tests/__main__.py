@@ -16,7 +16,8 @@ STEPS = (
     ("style", ("ruff", "check")),
     ("format", ("ruff", "format", "--check")),
     ("types", ("mypy",)),
-    ("tests", ("pytest",)),
+    # A file's tests stay together: they share what is dear to make.
+    ("tests", ("pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")),
 )
 
 
