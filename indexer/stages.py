@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from indexer.decoding.decode import End, Shot
 from indexer.files import Found, Problem
-from indexer.prose.passages import Passage, digest_text, split
+from indexer.prose.passages import Passage, split
 from indexer.prose.texts import Extract
 from indexer.tally import Digests, Tally
 from searchx.catalog import Catalog, Content, KnownFiles, NewFile, NewItem
 from searchx.encoder import Encoder
+from searchx.identity import digest_text
 from searchx.records import Kind, Pixels, Skipped, Vectors
 from searchx.writing import READ_AGAIN
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
         Report,
     )
     from searchx.remote import RemoteLibrary, connect
-    from searchx.search import Library, open_library
+    from searchx.search import Library, create_library, open_library
 
+    create = create_library
     open = open_library
 
 _PLACES = {
@@ -48,6 +49,7 @@ _PLACES = {
     "Report": "searchx.records:Report",
     "SearchxError": "searchx.errors:SearchxError",
     "connect": "searchx.remote:connect",
+    "create": "searchx.search:create_library",
     "index": "indexer.pipeline:index_into",
     "load_encoder": "searchx.encoder:load_encoder",
     "measure": "searchx.measures:measure",
@@ -74,6 +76,7 @@ __all__ = [
     "Report",
     "SearchxError",
     "connect",
+    "create",
     "index",
     "load_encoder",
     "measure",

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from searchx import duplicates
+from searchx.adding.spaces import is_given
 from searchx.catalog import Catalog
 from searchx.contents import open_content
 from searchx.encoder import Encoder
@@ -118,6 +119,9 @@ class Backdrops:
     def _measure(self, direction: Direction, view: View, images: Callable[[], View]) -> Backdrop:
         sample = view.sample(_SAMPLE)
         if not len(sample):
+            return Backdrop(None, sample)
+        space = self._catalog.space()
+        if space is not None and is_given(space):  # no caption can be embedded into it
             return Backdrop(None, sample)
         references = self._captions()
         if references.shape[1] != sample.shape[1]:  # another model took its place just now

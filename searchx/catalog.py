@@ -22,6 +22,7 @@ import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
+from searchx import entries
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
@@ -41,7 +42,7 @@ from searchx.holding import (
 )
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
-from searchx.records import Ids, Item, Kind, Rows, Skipped, Space, Vectors
+from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Vectors
 from searchx.writing import Content, NewFile, NewItem, Writing, chunks
 
 __all__ = [
@@ -170,10 +171,35 @@ class Catalog:
         return Space(*row) if row else None
 
     def sources(self) -> tuple[str, ...]:
-        """Give the roots that were indexed, oldest first."""
+        """Give the roots that were indexed, oldest first; no collections, which are no folders."""
+        return tuple(one for one in self._sources() if not one.startswith(COLLECTION))
+
+    def collections(self) -> tuple[str, ...]:
+        """Give the names of what programs have added to, oldest first."""
+        found = (one for one in self._sources() if one.startswith(COLLECTION))
+        return tuple(one.removeprefix(COLLECTION) for one in found)
+
+    def _sources(self) -> tuple[str, ...]:
         with self._reading() as connection:
             rows = connection.execute(sa.text("SELECT path FROM source ORDER BY id"))
             return tuple(os.fsdecode(row.path) for row in rows)
+
+    def entries(
+        self, collection: str, ids: Sequence[str], kind: Kind | None = None
+    ) -> dict[str, int]:
+        """Give the item of each external id that is there: its first view, or first of a kind."""
+        with self._reading() as connection:
+            return entries.find(connection, collection, ids, kind)
+
+    def entry_views(self, collection: str, ids: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
+        """Give the items of all views of external ids, each with the name of its view."""
+        with self._reading() as connection:
+            return entries.views_of(connection, collection, ids)
+
+    def externals(self, ids: Ids) -> dict[int, tuple[str, str]]:
+        """Give collection and external id of items; of those that were added by one."""
+        with self._reading() as connection:
+            return entries.externals(connection, ids)
 
     def rules(self, source: str) -> str:
         """Give the rules that a source is indexed by, as they were stored; empty for none."""
@@ -395,7 +421,7 @@ class Catalog:
         return "image" if found == "image" else "text"
 
     def counts(self) -> dict[str, int]:
-        """Count images, texts and files."""
+        """Count images, texts and files; what is in a collection is in no file."""
         with self._reading() as connection:
             kinds = connection.execute(
                 sa.text(
@@ -404,7 +430,11 @@ class Catalog:
                 )
             ).all()
             files = connection.execute(
-                sa.text("SELECT count(*) FROM file WHERE reason IS NULL")
+                sa.text(
+                    "SELECT count(*) FROM file WHERE reason IS NULL AND folder_id NOT IN "
+                    "(SELECT id FROM folder WHERE substr(path, 1, :length) = :collection)"
+                ),
+                {"length": len(COLLECTION), "collection": COLLECTION.encode()},
             ).scalar_one()
         return {"image": 0, "text": 0} | {row.kind: row.items for row in kinds} | {"files": files}
 

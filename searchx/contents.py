@@ -50,6 +50,8 @@ def open_content(location: Location) -> bytes:
     """
     with closing(candidates(location)) as found:
         content = next(found, None)
+    if content is None and location.external is not None:
+        raise BadInput(f"{location.path} was added by a program and is in no file")
     if content is None:
         raise BadInput(f"{_named(location)} is not there any more; index its source again")
     return content
@@ -62,6 +64,8 @@ def candidates(location: Location) -> Generator[bytes]:
     may hold a name twice: whoever knows the digest can tell. Raises BadInput, in one line, for
     what cannot be read; gives nothing for a place that is not there.
     """
+    if location.external is not None:  # an id may look like a path
+        return
     with _explained(location), open_regular(location.path) as file:
         if not location.fragment:
             yield from _whole(file)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import groupby
@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from searchx.records import Item, Location, Metadata
+from searchx.entries import metas
+from searchx.records import COLLECTION, Item, Location, Metadata, Value
 
 CAPTIONS_SHOWN: Final = 20  # of one picture
+_COLLECTION: Final = COLLECTION.encode()
 _LISTED: Final = "(SELECT value FROM json_each(?))"
 
 
@@ -22,7 +24,8 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
     statement = (
         "SELECT item.id, item.kind, item.digest, item.text, item.width, item.height, "
         "source.path AS source, folder.path AS folder, file.name, location.fragment, "
-        "location.page, location.line, location.start, location.stop, file.size, file.mtime_ns "
+        "location.page, location.line, location.start, location.stop, file.size, file.mtime_ns, "
+        "file.id AS file "
         "FROM item JOIN location ON location.item_id = item.id "
         "JOIN file ON file.id = location.file_id JOIN folder ON folder.id = file.folder_id "
         "JOIN source ON source.id = folder.source_id "
@@ -30,19 +33,22 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
     )
     known = _metadata(connection, ids)
     captions, pictures = _belonging(connection, ids)
-    for _, rows in groupby(_rows(connection, statement, ids), lambda row: row.id):
+    found = list(_rows(connection, statement, ids))
+    told = metas(connection, {row.file for row in found if row.source.startswith(_COLLECTION)})
+    for _, rows in groupby(found, lambda row: row.id):
         places = list(rows)
         first = places[0]
+        own = [first.text] if first.text and first.kind == "image" else []
         yield Item(
             id=first.id,
             kind=first.kind,
             digest=first.digest.hex(),
-            locations=tuple(_location(row) for row in places),
-            text=first.text,
+            locations=tuple(_location(row, told.get(row.file, {})) for row in places),
+            text=first.text if first.kind == "text" else None,
             width=first.width,
             height=first.height,
             metadata=known.get(first.id),
-            captions=tuple(captions.get(first.id, ())) if first.kind == "image" else (),
+            captions=(*own, *captions.get(first.id, ())) if first.kind == "image" else (),
             pictures=tuple(pictures.get(first.id, ())) if first.kind == "text" else (),
         )
 
@@ -66,10 +72,10 @@ def _beside(connection: sa.Connection, here: Any, side: str, order: str) -> str:
     return connection.execute(sa.text(statement), values).scalar() or ""
 
 
-def _location(row: Any) -> Location:
+def _location(row: Any, meta: Mapping[str, Value]) -> Location:
     path = joined(row.folder, row.name)
     place = (row.page, row.line, row.start, row.stop, (row.size, row.mtime_ns))
-    return Location(os.fsdecode(row.source), path, row.fragment, *place)
+    return Location(os.fsdecode(row.source), path, row.fragment, *place, meta)
 
 
 def _metadata(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Metadata]:
@@ -154,5 +160,10 @@ def _row_of(columns: tuple[str, ...]) -> Any:
 
 
 def joined(folder: bytes, name: bytes) -> str:
-    """Give the path of a file as a name that open() takes."""
+    """Give the path of a file as a name that open() takes; of what is in no file, one that is none.
+
+    An external id may look like a path: it never becomes that of a file.
+    """
+    if folder.startswith(_COLLECTION):
+        return f"{os.fsdecode(folder)}/{os.fsdecode(name)}"
     return os.path.join(os.fsdecode(folder), os.fsdecode(name))  # noqa: PTH118 - as it was split

@@ -51,6 +51,10 @@ _CAPTIONS: Final = (
     "CROSS JOIN item AS other ON other.id = theirs.item_id AND other.kind = 'text' "
     f"WHERE {_WHERE} GROUP BY mine.item_id, other.id ORDER BY other.id"
 )
+_OWN: Final = (  # of a picture that was added as a vector with a text
+    f"SELECT mine.item_id, CAST(item.text AS BLOB) {_MINE}WHERE {_WHERE} "
+    "AND item.text IS NOT NULL GROUP BY mine.item_id"
+)
 _KEYWORDS: Final = (
     f"SELECT mine.item_id, CAST(word AS BLOB) {_MINE}"
     f"CROSS JOIN keyword ON keyword.location_id = mine.id WHERE {_WHERE} "
@@ -65,7 +69,12 @@ _PASSAGES: Final = (
     f"SELECT mine.item_id, CAST(item.text AS BLOB) {_MINE}WHERE {_WHERE} GROUP BY mine.item_id"
 )
 _TEXTS: Final[Mapping[Kind, tuple[tuple[str, str], ...]]] = {
-    "image": (("caption", _CAPTIONS), ("keyword", _TITLES), ("keyword", _KEYWORDS)),
+    "image": (
+        ("caption", _OWN),
+        ("caption", _CAPTIONS),
+        ("keyword", _TITLES),
+        ("keyword", _KEYWORDS),
+    ),
     "text": (("passage", _PASSAGES),),
 }
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from searchx.adding.spaces import is_given
 from searchx.backdrops import Backdrops
 from searchx.batching import QueryVectors
 from searchx.catalog import Catalog
 from searchx.encoder import Announce, Encoder, load_encoder
-from searchx.errors import BadInput, Busy, NoLibrary, SpaceMismatch
+from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
 from searchx.questions import Question, question_of
 from searchx.records import Kind, Query, Space, Vectors
 from searchx.turns import Turns
@@ -104,6 +105,7 @@ class Opened:
             try:
                 encoder = self._encoder
                 if encoder is None or not self._fits(encoder, space):
+                    _check_known(space)
                     encoder = load_encoder(space.name, self._device, self._announce)
                     self._encoder = encoder
             finally:
@@ -159,7 +161,17 @@ def vector_of(question: Question) -> Vectors:
     return question.vector
 
 
+def _check_known(space: Space) -> None:
+    if is_given(space):
+        raise ModelError(
+            f'the vectors of this library were given by programs as "{space.name}"; ask with '
+            "vectors, or open it with the encoder that they come from"
+        )
+
+
 def _check_space(library: Space, encoder: Space) -> None:
+    if is_given(library) and library.dim == encoder.dim:
+        return  # who gives an encoder knows where the vectors come from
     if library.digest != encoder.digest:
         raise SpaceMismatch(
             f'the library was made by model "{library.name}" (weights {library.digest[:8]}), but '

@@ -1,8 +1,8 @@
 """The frozen records that travel between files. The words are those of the documentation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -18,6 +18,8 @@ Kind: TypeAlias = Literal["image", "text"]
 Target: TypeAlias = Literal["image", "text", "both"]
 Band: TypeAlias = Literal["strong", "fair", "weak"]
 Shape: TypeAlias = Literal["landscape", "portrait", "square"]
+Value: TypeAlias = str | int | float | bool | date | tuple[str, ...]  # a datetime is a date
+COLLECTION: Final = "collection:"  # how the name of a source begins that is no folder and no file
 KINDS: Final[tuple[Kind, ...]] = ("image", "text")
 
 
@@ -51,6 +53,14 @@ class Location:
     start: int | None = None  # span of a passage: characters in the text of the file or page
     end: int | None = None
     stamp: tuple[int, int] | None = field(default=None, compare=False)  # size, mtime_ns as read
+    meta: Mapping[str, Value] = field(default_factory=dict, hash=False)  # as it was added with it
+
+    @property
+    def external(self) -> str | None:
+        """The id that a program added it by; None for what is in a file."""
+        if not self.source.startswith(COLLECTION):
+            return None
+        return self.path.removeprefix(f"{self.source}/")
 
     def as_dict(self) -> dict[str, object]:
         """Give the JSON shape; what is not known is left out."""
@@ -60,7 +70,19 @@ class Location:
             "fragment": self.fragment,
         }
         known = {"page": self.page, "line": self.line, "start": self.start, "end": self.end}
-        return shape | {name: value for name, value in known.items() if value is not None}
+        shape |= {name: value for name, value in known.items() if value is not None}
+        return shape | ({"meta": meta_as_dict(self.meta)} if self.meta else {})
+
+
+def meta_as_dict(meta: Mapping[str, Value]) -> dict[str, object]:
+    """Give the JSON shape of what was added with an item: dates in ISO 8601, lists as lists."""
+
+    def plain(value: Value) -> object:
+        if isinstance(value, date):
+            return value.isoformat()
+        return list(value) if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in meta.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +122,7 @@ class Item:
     width: int | None = None  # pixels after EXIF orientation, for an image
     height: int | None = None
     metadata: Metadata | None = None  # of the place where it was found first, for an image
-    captions: tuple[str, ...] = ()  # the texts that belong to it, for an image
+    captions: tuple[str, ...] = ()  # the texts that belong to it, or were added with it: an image
     pictures: tuple[int, ...] = ()  # the images that it belongs to, for a text
 
     @property
@@ -112,6 +134,16 @@ class Item:
     def paths(self) -> tuple[str, ...]:
         """Every file that holds this item, each once."""
         return tuple(dict.fromkeys(place.path for place in self.locations))
+
+    @property
+    def external(self) -> str | None:
+        """The first id that a program added it by; None for what is in files only."""
+        return next((one for place in self.locations if (one := place.external) is not None), None)
+
+    @property
+    def meta(self) -> Mapping[str, Value]:
+        """What was added with it, by the name of the column; empty where nothing was."""
+        return next((place.meta for place in self.locations if place.meta), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +180,14 @@ class Hit:
     def path(self) -> str:
         return self.item.path
 
+    @property
+    def external(self) -> str | None:
+        return self.item.external
+
+    @property
+    def meta(self) -> Mapping[str, Value]:
+        return self.item.meta
+
     def as_dict(self) -> dict[str, object]:
         """Give the one JSON shape of a hit: the same at the prompt and over HTTP."""
         item = self.item
@@ -164,6 +204,8 @@ class Hit:
             "paths": list(item.paths),
             "locations": [place.as_dict() for place in item.locations],
         }
+        if item.external is not None:
+            shape |= {"external": item.external, "meta": meta_as_dict(item.meta)}
         if item.kind == "text":
             return shape | {"text": item.text, "pictures": list(item.pictures)}
         metadata = item.metadata.as_dict() if item.metadata else {}

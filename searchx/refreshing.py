@@ -61,6 +61,25 @@ def drop_foreign_snapshots(catalog: Catalog) -> None:
                 vectors.drop(place)
 
 
+def has_grown(catalog: Catalog, few: int, share: float = _REBUILD_SHARE) -> bool:
+    """Tell whether more than a few, and a share of a kind, came or went since its snapshot.
+
+    Nothing is loaded: cheap enough to ask after every change.
+    """
+    space, version = catalog.space(), catalog.version()
+    for kind in KINDS:
+        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        held, added, removed = 0, 0, version.removed
+        if newest is not None and is_of(newest, space, version):
+            manifest = vectors.read_manifest(newest)
+            held, added, removed = manifest.count, manifest.origin.added, manifest.origin.removed
+        changed = catalog.count_appeared(kind, added) + version.removed - removed
+        bound = share * held if share >= 1 else min(share * held, _LONGEST_TAIL)
+        if changed > max(few, bound):
+            return True
+    return False
+
+
 def _has_fallen_behind(catalog: Catalog, kind: Kind, space: Space, whole: bool) -> bool:
     newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
     version = catalog.version()

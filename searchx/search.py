@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from searchx.adding.library import Adding
+from searchx.adding.spaces import found, space_of
 from searchx.arrays import Arrays
 from searchx.backdrops import NO_BACKDROP, Backdrop
 from searchx.cursors import Cursor, digest_of
-from searchx.encoder import Announce, Encoder
+from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, load_encoder
 from searchx.errors import BadInput
 from searchx.filters import Filter
 from searchx.heat import WINDOWS, Heat, heat_of
@@ -30,7 +32,7 @@ from searchx.views import View
 from searchx.words import called
 
 
-class Library(Surveys, Arrays):
+class Library(Surveys, Arrays, Adding):
     """A searchable collection. Safe to use from many threads; close it, or use ``with``."""
 
     def search(
@@ -223,6 +225,36 @@ def open_library(
     return Library.open(
         directory, encoder=encoder, device=device, announce=announce, patience=patience
     )
+
+
+def create_library(
+    directory: Path | str,
+    *,
+    model: str | None = None,
+    encoder: Encoder | None = None,
+    dim: int | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    announce: Announce | None = None,
+    exist_ok: bool = False,
+) -> Library:
+    """Make a library with nothing in it, to add to: ``searchx.create("shop.library")``.
+
+    For a `model` by name (the one that ships with searchx where none is named), for an `encoder`,
+    or with `dim` and `name` for vectors that searchx did not embed. Raises BadInput where there is
+    a library already, unless `exist_ok` and it is of the same space; ModelError; LibraryFull.
+    """
+    if (dim is None) != (name is None):
+        raise BadInput("give both dim and name for vectors that searchx did not embed")
+    if [dim is not None, model is not None, encoder is not None].count(True) > 1:
+        raise BadInput("give one of model, encoder, and dim with name")
+    if dim is not None and name is not None:
+        space = space_of(name, dim)
+    else:
+        encoder = encoder or load_encoder(model or DEFAULT_MODEL, device, announce)
+        space = encoder.space
+    catalog = found(Path(directory), space, exist_ok)
+    return Library(catalog, encoder, device, announce)
 
 
 def _as_called(item: Item, why: Why, words: str) -> Item:

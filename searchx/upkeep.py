@@ -25,7 +25,7 @@ from searchx.database import (
 )
 from searchx.errors import BadInput, LibraryCorrupt, LibraryFull
 from searchx.inspection import DAMAGED, Finding
-from searchx.records import KINDS, Ids, Kind
+from searchx.records import COLLECTION, KINDS, Ids, Kind
 from searchx.refreshing import (
     drop_foreign_snapshots,
     rebuild_snapshots,
@@ -245,13 +245,18 @@ def move_source(directory: Path, old: Path | str, new: Path | str) -> int:
         raise BadInput(f"{place} does not exist; move the files first, or plug in the disk")
     with closing(Catalog.open(directory)) as catalog, catalog.indexing():
         root = _known(catalog, old)
+        if root.startswith(COLLECTION):
+            raise BadInput(f"{root} is in no folder, and cannot be moved to one")
         with catalog.writing() as tx:
             return tx.move_source(root, place)
 
 
 def _known(catalog: Catalog, source: Path | str) -> str:
+    collections = [f"{COLLECTION}{one}" for one in catalog.collections()]
+    if str(source) in collections:
+        return str(source)
     root = os.path.abspath(source)  # noqa: PTH100
-    sources = catalog.sources()
+    sources = (*catalog.sources(), *collections)
     if root not in sources:
         listed = ", ".join(sources) or "none"
         raise BadInput(f"{root} is no source of this library; its sources: {listed}")

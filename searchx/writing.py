@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import sqlalchemy as sa
 
-from searchx import lexical
+from searchx import entries, lexical
 from searchx.errors import BadInput, SpaceMismatch
 from searchx.records import Kind, Metadata, Space
 
@@ -158,6 +158,34 @@ class Writing:
         self._touch("DELETE FROM location WHERE file_id = :id RETURNING item_id", {"id": file_id})
         for content in file.contents:
             self._add_location(file_id, content)
+
+    def put_entries(self, collection: str, given: Sequence[entries.Entry]) -> entries.Put:
+        """Write what is in no file, each in place of all under its id; no id stands there twice.
+
+        Raises ItemsGone where a view without a vector is of an item that is gone.
+        """
+        source = entries.source_of(collection)
+        folder = entries.folder_of(self._connection, collection)
+        if folder is None:
+            self.add_source(source)
+            folder = self.add_folder(source, source)
+        done = entries.put(self._connection, folder, given)
+        self._touched |= done.touched
+        return done
+
+    def drop_entries(self, collection: str, ids: Sequence[str]) -> tuple[int, set[int]]:
+        """Forget external ids; gives how many there were, and the items that lost a place."""
+        count, touched = entries.drop(self._connection, collection, ids)
+        self._touched |= touched
+        return count, touched
+
+    def drop_unheld(self, items: Collection[int]) -> None:
+        """Remove those of some items that stand nowhere any more.
+
+        Only who holds the library may: an indexer may be about to name one of them.
+        """
+        self.settle()
+        entries.drop_unheld(self._connection, items)
 
     def note_problem(self, source: str, path: str, reason: str) -> None:
         """Record a place that cannot be used for now, to be read again; what is known stays."""

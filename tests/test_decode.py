@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from indexer.datasets.corpora import Columns
-from indexer.decoding.decode import Content, End, Shot, Task, digest_bytes, read
+from indexer.decoding.decode import Content, End, Shot, Task, read
 from indexer.files import Found
 from indexer.formats import form_of
 from indexer.prose.texts import Extract
 from searchx.fitting import Fitting
+from searchx.identity import digest_bytes
 from searchx.records import Pixels
 from tests.colour import paint
 from tests.mere_user import as_mere_user

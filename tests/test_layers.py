@@ -16,6 +16,7 @@ FILTERS = {"searchx.dates", "searchx.errors", "searchx.filters"}
 RECORDS = FILTERS | {"searchx.records"}
 SQL = {
     "searchx.database",
+    "searchx.entries",
     "searchx.facets",
     "searchx.fetching",
     "searchx.filtering",
@@ -46,10 +47,13 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.facets": RECORDS | {"searchx.filtering", "searchx.ids", "searchx.query"},
     "searchx.lexical": RECORDS | {"searchx.ids", "searchx.words"},
     "searchx.database": RECORDS | {"searchx.durable", "searchx.lexical"},
-    "searchx.fetching": RECORDS,
+    "searchx.identity": RECORDS,
+    "searchx.entries": RECORDS,
+    "searchx.fetching": RECORDS | {"searchx.entries"},
     "searchx.holding": RECORDS | {"searchx.fetching"},
-    "searchx.writing": RECORDS | {"searchx.database", "searchx.lexical"},
-    "searchx.inspection": RECORDS | {"searchx.database", "searchx.lexical", "searchx.writing"},
+    "searchx.writing": RECORDS | {"searchx.database", "searchx.entries", "searchx.lexical"},
+    "searchx.inspection": RECORDS
+    | {"searchx.database", "searchx.identity", "searchx.lexical", "searchx.writing"},
     "searchx.catalog": RECORDS | SQL | {"searchx.durable"},
     "searchx.vectors": {"searchx.vectors"},  # the names that others use
     "searchx.vectors.exact": RECORDS,
@@ -148,6 +152,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.backdrops": RECORDS
     | {
+        "searchx.adding.spaces",
         "searchx.catalog",
         "searchx.contents",
         "searchx.duplicates",
@@ -206,12 +211,45 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.paging": RECORDS
     | {"searchx.cursors", "searchx.ranked", "searchx.ranking", "searchx.relevance"},
+    "searchx.adding": set[str](),
+    "searchx.adding.spaces": RECORDS | {"searchx.catalog"},
+    "searchx.adding.contents": RECORDS
+    | {
+        "searchx.archives",
+        "searchx.contents",
+        "searchx.fitting",
+        "searchx.identity",
+        "searchx.pictures",
+    },
+    "searchx.adding.given": RECORDS | {"searchx.adding.contents"},
+    "searchx.adding.batches": RECORDS | {"searchx.adding.given"},
+    "searchx.adding.adder": RECORDS
+    | {
+        "searchx.adding.contents",
+        "searchx.adding.given",
+        "searchx.catalog",
+        "searchx.encoder",
+        "searchx.entries",
+        "searchx.identity",
+        "searchx.refreshing",
+    },
+    "searchx.adding.library": RECORDS
+    | {
+        "searchx.adding.adder",
+        "searchx.adding.batches",
+        "searchx.adding.given",
+        "searchx.arrow",
+        "searchx.opened",
+        "searchx.requests",
+        "searchx.vectors",
+    },
     "searchx.requests": RECORDS
     | {
         "searchx.query",
     },
     "searchx.opened": RECORDS
     | {
+        "searchx.adding.spaces",
         "searchx.backdrops",
         "searchx.batching",
         "searchx.catalog",
@@ -253,6 +291,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.search": RECORDS
     | {
+        "searchx.adding.library",
+        "searchx.adding.spaces",
         "searchx.arrays",
         "searchx.backdrops",
         "searchx.cursors",
@@ -328,6 +368,7 @@ ONLY_IN = {  # libraries that live in one place
     "sqlalchemy": (
         "searchx.catalog",
         "searchx.database",
+        "searchx.entries",
         "searchx.facets",
         "searchx.fetching",
         "searchx.filtering",

@@ -66,6 +66,8 @@ def test_a_fresh_library_has_every_table(tmp_path: Path) -> None:
         "appearance",
         "removal",
         "words_due",
+        "attribute_name",
+        "attribute",
         *(f"{kind}_{what}" for kind in ("image", "text") for what in ("words", "terms")),
         *(f"{kind}_words_{part}" for kind in ("image", "text") for part in PARTS_OF_FTS5),
     }

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import searchx
-from indexer.prose.passages import LETTERS_PER_TOKEN, Passage, digest_text, normalise, split
+from indexer.prose.passages import LETTERS_PER_TOKEN, Passage, split
 from indexer.prose.sentences import _sentences
 from indexer.prose.texts import Extract
+from searchx.identity import digest_text, normalise
 
 SHIPPED = Path(searchx.__file__).parent / "models" / "mini" / "tokenizer.json"
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.decoding.decode import Content, End, Shot, Task, digest_bytes
+from indexer.decoding.decode import Content, End, Shot, Task
 from indexer.decoding.workers import AHEAD, Workers
 from indexer.files import Found
 from indexer.formats import form_of
 from indexer.prose.texts import Extract
 from searchx.errors import SearchxError
+from searchx.identity import digest_bytes
 from tests import troubled
 from tests.colour import paint
 from tests.troubled import Troubled, Unloadable

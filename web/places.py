@@ -25,10 +25,11 @@ def open_file(item: Item) -> BinaryIO:
     A picture inside another file, such as a row of a parquet file, comes as a file of its own.
     Wherever a path leads by now, other content is never given out: the digest decides. A path
     that leads out of its source by a link is not even read unless it leads to the very file that
-    the indexer read. Fails with 410 when no location holds the content any more.
+    the indexer read. Fails with 410 when no location holds the content any more, and with 404
+    for what was never in a file.
     """
     for place in item.locations:
-        if not _is_as_indexed(place):
+        if place.external is not None or not _is_as_indexed(place):
             continue
         file = _unpacked(place, item.digest) if place.fragment else _open_regular(place.path)
         if file is None:
@@ -36,6 +37,8 @@ def open_file(item: Item) -> BinaryIO:
         if _holds(file, item.digest):
             return file
         file.close()
+    if all(place.external is not None for place in item.locations):
+        raise HTTPException(404, f"item {item.id} was added by a program and is in no file")
     raise HTTPException(
         410,
         f"{item.path} is not there or has changed since it was indexed; "

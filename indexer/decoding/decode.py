@@ -4,7 +4,6 @@ Nothing here knows torch, SQL or FAISS. A corpus is streamed whatever its size; 
 read whole, within a limit.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from indexer.refusals import NotNow, Refused
 from searchx.contents import open_regular
 from searchx.errors import UnreadableImage
 from searchx.fitting import Fit
+from searchx.identity import digest_bytes
 from searchx.pictures.images import measure, read_picture
 from searchx.records import Metadata, Pixels, Shape
 
@@ -93,11 +93,6 @@ def read(
         reason, lasting = _wanting(memory) if starved else _reason(error)
         problem = Problem(task.found.path, reason, lasting)
     yield reading.end(problem, starved)
-
-
-def digest_bytes(data: bytes) -> str:
-    """Give the identity of a picture: hex BLAKE2b-256 of its file."""
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
 def shape_of(width: int, height: int) -> Shape | None:

@@ -1,8 +1,6 @@
 """Cut a text into passages that an encoder can take in whole."""
 
-import hashlib
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Final, TypeAlias
 
 from indexer.prose.sentences import Cut, Span, clauses, groups, halves, lines, sentences, words
 from indexer.prose.texts import Extract
+from searchx.identity import normalise
 
 Count: TypeAlias = Callable[[Sequence[str]], list[int]]
 
@@ -54,17 +53,6 @@ def split(extract: Extract, count: Count, limit: int) -> list[Passage]:
         )
         for piece in _pieces(extract, measure)
     ]
-
-
-def normalise(text: str) -> str:
-    """Give the one form of a text: NFC, runs of white space as one space, no half characters."""
-    whole = text.encode("utf-8", "replace").decode()
-    return " ".join(unicodedata.normalize("NFC", whole).split())
-
-
-def digest_text(text: str) -> str:
-    """Give the identity of a text: hex BLAKE2b-256 of its normalised form."""
-    return hashlib.blake2b(normalise(text).encode(), digest_size=32).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

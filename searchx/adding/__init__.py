@@ -1,0 +1,1 @@
+"""Add what is in no file: rows of a table, a stream, vectors that were made elsewhere."""
