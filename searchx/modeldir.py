@@ -5,7 +5,7 @@ the files of a Hugging Face tokenizer and text tower where the model has them.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,17 @@ from searchx.encoder import Announce, canonical_name, load_open_clip, model_conf
 from searchx.errors import LibraryFull
 
 
-def save_model(model: Any, tokenizer: Any, name: str, directory: Path) -> None:
+def save_model(
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    directory: Path,
+    state: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write an open_clip model as a directory, weights in half precision.
 
-    The weights are replaced as a whole or not at all. Raises LibraryFull.
+    `state` is what to write where that is not the model's own. The weights are replaced as a whole
+    or not at all. Raises LibraryFull.
     """
     from safetensors.torch import save_file
 
@@ -35,7 +42,7 @@ def save_model(model: Any, tokenizer: Any, name: str, directory: Path) -> None:
         model.text.config.save_pretrained(directory)
     weights = {
         key: value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype)
-        for key, value in model.state_dict().items()
+        for key, value in (state or model.state_dict()).items()
     }
     with replacing(directory / "open_clip_model.safetensors") as beside:
         save_file({key: value.contiguous() for key, value in weights.items()}, beside)

@@ -74,9 +74,16 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.modeldir": RECORDS | {"searchx.encoder"},
     "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.pairs"},
-    "searchx.distillation": RECORDS
+    "searchx.training": {"searchx.training"},  # the names that others use
+    "searchx.training.settings": {"searchx.errors"},
+    "searchx.training.processes": {"searchx.encoder"},
+    "searchx.training.links": {"searchx.errors"},
+    "searchx.training.mining": {"searchx.records"},
+    "searchx.training.objective": {"searchx.training.processes"},
+    "searchx.training.adapting": {"searchx.errors", "searchx.training.settings"},
+    "searchx.training.distillation": RECORDS
     | {"searchx.fitting", "searchx.pictures", "searchx.modeldir", "searchx.pairs"},
-    "searchx.feeds": RECORDS
+    "searchx.training.feeds": RECORDS
     | {
         "searchx.encoder",
         "searchx.evaluation",
@@ -84,14 +91,24 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.pictures",
         "searchx.pairs",
         "searchx.tokens",
+        "searchx.training.links",
+        "searchx.training.processes",
+        "searchx.training.settings",
     },
-    "searchx.training": RECORDS
-    | {
-        "searchx.distillation",
+    "searchx.training.course": {
+        "searchx.modeldir",
+        "searchx.training.feeds",
+        "searchx.training.mining",
+        "searchx.training.objective",
+        "searchx.training.processes",
+        "searchx.training.settings",
+    },
+    "searchx.training.run": {
         "searchx.encoder",
-        "searchx.feeds",
+        "searchx.errors",
         "searchx.modeldir",
         "searchx.pairs",
+        "searchx.training",
     },
     "searchx.query": {"searchx.query"},  # the names that others use
     "searchx.query.values": FILTERS,
@@ -408,7 +425,6 @@ LATE = {
 AT_ONCE = {  # where nothing can be done without them, and who is itself imported late
     "torch": (
         "searchx.training",
-        "searchx.feeds",
         "searchx.modeldir",
         "searchx.models.start_mini",
     ),
@@ -527,7 +543,9 @@ def test_what_is_heavy_is_imported_late() -> None:
 
 
 def test_who_needs_it_at_once_is_imported_late() -> None:
-    users = [one for one in ALL if one.name in IMPORTED_LATE and one.by not in IMPORTED_LATE]
+    users = [
+        one for one in ALL if is_in(one.name, IMPORTED_LATE) and not is_in(one.by, IMPORTED_LATE)
+    ]
     assert found([one for one in users if not one.is_late]) == []
 
 

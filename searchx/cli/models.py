@@ -1,7 +1,9 @@
 """What is done with models: eval, train, models."""
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,11 +16,26 @@ from searchx.cli.options import (
     read_path,
 )
 from searchx.cli.output import print_json, print_lines, stoppable, tell
+from searchx.errors import BadInput
+
+if TYPE_CHECKING:
+    from searchx.training.links import Resolve
 
 STOPPED_TRAINING = "stopped; run the same command again to go on from the last checkpoint"
 
 PairsArgument = Annotated[
     list[Path],
+    typer.Argument(
+        parser=read_path,
+        metavar="PAIRS...",
+        help="captions.jsonl, a folder that holds one, webdataset .tar, or .parquet.",
+        show_default=False,
+    ),
+]
+
+
+SomePairsArgument = Annotated[
+    list[Path] | None,
     typer.Argument(
         parser=read_path,
         metavar="PAIRS...",
@@ -56,14 +73,18 @@ def evaluate(
 
 
 def train(
-    pairs: PairsArgument,
+    pairs: SomePairsArgument = None,
+    *,
     out: Annotated[
         Path, typer.Option(parser=read_path, metavar="DIR", help="Where the model is kept.")
     ],
     model: ModelOption = None,
     method: Annotated[
-        Literal["head", "full"],
-        typer.Option(help="Train the projections only, or all of both towers."),
+        Literal["head", "full", "lora", "bitfit", "prompt"],
+        typer.Option(
+            help="Train the projections only, all of both towers, or little in them: matrices of "
+            "low rank, biases, or tokens before each text."
+        ),
     ] = "full",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs, at most.")] = 10,
     batch: Annotated[
@@ -77,6 +98,26 @@ def train(
         float, typer.Option(help="Share of the pairs that is only measured on.")
     ] = 0.02,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without gain before it ends.")] = 3,
+    validation_pairs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=read_path, metavar="PAIRS", help="Pairs to measure on instead of that share."
+        ),
+    ] = None,
+    interactions: Annotated[
+        Path | None,
+        typer.Option(
+            parser=read_path,
+            metavar="FILE",
+            help="Pictures that belong together, by path or id: .parquet, .csv or .tsv.",
+        ),
+    ] = None,
+    hard_negatives: Annotated[
+        int,
+        typer.Option(min=0, help="Near neighbours that stand beside each pair in its batch."),
+    ] = 0,
+    rank: Annotated[int, typer.Option(min=1, help="Of the matrices that lora adds.")] = 8,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens that prompt learns.")] = 8,
     unlock_image: Annotated[
         int | None,
         typer.Option(min=0, help="Last layer groups of the image tower to train; by default all."),
@@ -94,7 +135,9 @@ def train(
     from indexer.pipeline import model_of
     from searchx.pairs import read_pairs
 
-    read = read_pairs(pairs)
+    if not pairs and interactions is None:
+        raise BadInput("there is nothing to train on; give PAIRS, --interactions, or both")
+    read, measured = read_pairs(pairs or []), read_pairs(validation_pairs or [])
     with stoppable(STOPPED_TRAINING):
         from searchx import training
 
@@ -110,9 +153,40 @@ def train(
             unlock_image=unlock_image,
             teacher=teacher,
             device=device,
+            rank=rank,
+            prompt=prompt,
+            hard_negatives=hard_negatives,
         )
-        made = training.train(model or model_of(place(library)), read, settings, tell)
+        links = None
+        if interactions is not None:
+            links = training.read_links(interactions, _pictures_in(library))
+        made = training.train(
+            model or model_of(place(library)),
+            read,
+            settings,
+            tell,
+            validation=measured,
+            links=links,
+        )
     print_lines([str(made)])
+
+
+def _pictures_in(library: Path | None) -> "Resolve":
+    """Find the pictures of ids in the library, which is opened only when it is asked."""
+
+    def found(ids: Sequence[int]) -> dict[int, Path | bytes]:
+        from searchx.catalog import Catalog
+        from searchx.contents import open_content
+
+        with closing(Catalog.open(place(library))) as catalog:
+            items = catalog.items(ids)
+        places = {one.id: one.locations[0] for one in items.values() if one.kind == "image"}
+        return {
+            id: open_content(where) if where.fragment else Path(where.path)
+            for id, where in places.items()
+        }
+
+    return found
 
 
 def list_models(library: LibraryOption = None, as_json: JsonOption = False) -> None:
