@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from searchx import towers
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
 from searchx.records import Pixels, Space, Vectors
+from searchx.runtime.entries import files_in
+from searchx.runtime.preparing import prepared
 from searchx.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 MINI = Path(__file__).parent / "models" / "mini"  # the embedded default
 DEFAULT_MODEL = "mini"
+WEIGHTS_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of a hub
 
 _FEW_TEXTS = 32  # in one call, as they come from queries
 _FEW_IMAGES = 4
@@ -101,7 +104,20 @@ def load_encoder(
     Raises ModelError, in one line, when the name is unknown or the weights cannot be had.
     `announce` is told, in one line, before anything is downloaded.
     """
-    return OpenClipEncoder(canonical_name(name), device, announce)
+    name = canonical_name(name)
+    found = prepared(name, local_files(name), device, announce)
+    if not isinstance(found, str):
+        return found
+    return OpenClipEncoder(name, device, announce, f"torch ({found})")
+
+
+def local_files(name: str) -> list[str] | None:
+    """List the files of a model that is a directory; None for one that comes from a hub."""
+    if name == DEFAULT_MODEL:
+        return files_in(MINI)
+    if name.startswith("local-dir:"):
+        return files_in(Path(name.removeprefix("local-dir:")))
+    return None
 
 
 def canonical_name(name: str) -> str:
@@ -143,10 +159,17 @@ class OpenClipEncoder:
     told, in one line, before anything is downloaded.
     """
 
-    def __init__(self, name: str, device: str = "auto", announce: Announce | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: str = "auto",
+        announce: Announce | None = None,
+        runtime: str = "torch",
+    ) -> None:
+        self.runtime = runtime
         self._device = choose_device(device)
-        self._model, tokenizer = _load_mapped(name, announce)
-        self._tokens = Tokens(self._model, tokenizer)
+        self._model, self._tokenizer = _load_mapped(name, announce)
+        self._tokens = Tokens(self._model, self._tokenizer)
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
         self._alone = ThreadPoolExecutor(
             max(2, os.cpu_count() or 1), "computing", initializer=_compute_alone
@@ -195,6 +218,15 @@ class OpenClipEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, special ones included and nothing cut."""
         return self._tokens.count(texts)
+
+    def tokens(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Give the tokens of some texts, (n, used), as the text tower takes them."""
+        return self._tokens(texts)
+
+    def parts(self) -> tuple[Any, Any]:
+        """Give open_clip's model, both towers in their working form, and its tokenizer."""
+        self._open_eyes()
+        return self._model, self._tokenizer
 
     def _check(self, pixels: Pixels) -> None:
         expected = (*self.fit.size, 3)
@@ -316,7 +348,7 @@ def load_open_clip(name: str, announce: Announce | None = None) -> tuple[Any, An
     import open_clip
 
     model_name, weights, options = _open_clip_arguments(name)
-    if repository := _hub_repository(name):
+    if repository := hub_repository(name):
         _announce_download(name, repository, announce or (lambda _: None))
     try:
         model = open_clip.create_model(
@@ -393,7 +425,7 @@ def _check_known(architecture: str, weights: str) -> None:
         raise ModelError(f'{architecture} has no weights "{weights}"; there are: {", ".join(tags)}')
 
 
-def _hub_repository(name: str) -> str | None:
+def hub_repository(name: str) -> str | None:
     """Name the hub repository that a model's weights come from, where they come from one."""
     import open_clip
 
@@ -410,8 +442,7 @@ def _announce_download(name: str, repository: str, announce: Announce) -> None:
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError
 
-    files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    if any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+    if any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHTS_FILES):
         return
     ways_out = "set HF_HOME to a cache that has it, or use local-dir:PATH of a copy"
     if HF_HUB_OFFLINE:
@@ -421,7 +452,7 @@ def _announce_download(name: str, repository: str, announce: Announce) -> None:
         )
     try:
         found = HfApi().model_info(repository, files_metadata=True, timeout=10).siblings or []
-        size = max((one.size or 0 for one in found if one.rfilename in files), default=0)
+        size = max((one.size or 0 for one in found if one.rfilename in WEIGHTS_FILES), default=0)
     except HfHubHTTPError:
         size = 0  # the hub answers, so the download will tell what is wrong
     except Exception as error:  # whatever the HTTP client of this version raises

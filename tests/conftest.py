@@ -1,5 +1,6 @@
 """Fixtures that several files share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,9 @@ from searchx.search import Library
 from tests.colour import COLOURS, paint
 from tests.shelf import ENCODER, ROOT, digest, fresh
 from tests.tiny_model import save_tiny_model
+
+# Preparing a model takes longer than what most tests do with it; test_runtime.py asks for it.
+os.environ["SEARCHX_RUNTIME"] = "torch"
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,29 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.tokens": RECORDS,
     "searchx.turns": {"searchx.errors"},
     "searchx.towers": {"searchx.errors"},
-    "searchx.encoder": RECORDS | {"searchx.fitting", "searchx.tokens", "searchx.towers"},
+    "searchx.runtime": set[str](),
+    "searchx.runtime.openvino": set[str](),
+    "searchx.runtime.wording": set[str](),
+    "searchx.runtime.entries": {
+        "searchx.durable",
+        "searchx.fitting",
+        "searchx.runtime.openvino",
+        "searchx.runtime.wording",
+    },
+    "searchx.runtime.compiled": RECORDS
+    | {"searchx.runtime.entries", "searchx.runtime.openvino", "searchx.runtime.wording"},
+    "searchx.runtime.preparing": RECORDS | {"searchx.runtime"},
+    "searchx.encoder": RECORDS
+    | {
+        "searchx.fitting",
+        "searchx.runtime.entries",
+        "searchx.runtime.preparing",
+        "searchx.tokens",
+        "searchx.towers",
+    },
+    "searchx.runtime.samples": RECORDS | {"searchx.fitting"},
+    "searchx.runtime.exporting": RECORDS  # a process of its own, which nobody imports
+    | {"searchx.encoder", "searchx.runtime", "searchx.towers"},
     "searchx.pictures": RECORDS | {"searchx.pictures"},
     "searchx.archives": RECORDS,
     "searchx.contents": RECORDS | {"searchx.archives", "searchx.pictures"},
@@ -398,6 +420,7 @@ ONLY_IN = {  # libraries that live in one place
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
     "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
+    "openvino": ("searchx.runtime.openvino",),
     "httpx2": ("searchx.connection",),
     "mcp": ("web.mcp", "web.assistants"),
     "fastapi": ("web",),
@@ -420,7 +443,19 @@ ONLY_IN = {  # libraries that live in one place
 }
 LATE = {
     *("torch", "open_clip", "transformers", "faiss", "alembic", "pyarrow", "onnx", "uvicorn"),
-    *("imagecodecs", "rawpy", "pypdfium2", "docx", "lxml", "watchfiles", "charset_normalizer"),
+    *(
+        "openvino",
+        "tokenizers",
+        "ftfy",
+        "regex",
+        "imagecodecs",
+        "rawpy",
+        "pypdfium2",
+        "docx",
+        "lxml",
+        "watchfiles",
+        "charset_normalizer",
+    ),
 }
 AT_ONCE = {  # where nothing can be done without them, and who is itself imported late
     "torch": (

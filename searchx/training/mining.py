@@ -7,7 +7,7 @@ those that the epoch before computed anyway.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,10 @@ _SAME: Final = 0.95  # a cosine from which on two pairs are rather the same than
 
 
 def beside_neighbours(
-    order: NDArray[np.int64], vectors: Vectors, count: int, chance: np.random.Generator
+    order: NDArray[np.int64],
+    vectors: NDArray[np.floating[Any]],
+    count: int,
+    chance: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Arrange rows so that `count` near neighbours follow each that begins a group.
 

@@ -1,0 +1,129 @@
+"""A prepared model as an encoder: the vectors of torch's, several times as fast on a processor."""
+
+import math
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final, cast
+
+import numpy as np
+
+from searchx.errors import BadInput
+from searchx.records import Pixels, Space, Vectors
+from searchx.runtime.entries import IMAGES, TEXTS, TOKENIZER, read_manifest
+from searchx.runtime.openvino import imported
+from searchx.runtime.wording import TokenRows, Words
+
+_SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
+_TEXTS: Final = 32  # that one core computes at a time
+_IMAGES: Final = 1
+
+
+class CompiledEncoder:
+    """A model that was prepared before. Each tower is loaded when it is first asked for."""
+
+    def __init__(self, name: str, place: Path) -> None:
+        """Read an entry; raises ValueError or OSError where it cannot be read."""
+        entry = read_manifest(place)
+        self.space = Space(name, entry.digest, entry.dim)
+        self.fit = entry.fit
+        self.text_limit = entry.wording.limit
+        self.batch_size = 16
+        self.runtime = "OpenVINO"
+        self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
+        self._images = _Tower(place / IMAGES, entry.image_weights, _IMAGES)
+        self._texts = _Tower(place / TEXTS, entry.text_weights, _TEXTS)
+
+    def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed fitted pictures: n of them to (n, dim) unit rows, in order.
+
+        Raises BadInput for pixels that ``fit`` did not give.
+        """
+        if not pixels:
+            return np.empty((0, self.space.dim), np.float32)
+        expected = (*self.fit.size, 3)
+        for one in pixels:
+            if one.shape != expected or one.dtype != np.uint8:
+                raise BadInput(
+                    f"pixels are {one.dtype} {one.shape}, the encoder takes uint8 {expected}; "
+                    "give it what encoder.fit(picture) gives"
+                )
+        return self._images.rows(np.stack(pixels))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts: n of them to (n, dim) unit rows, in order; a text too long is cut."""
+        if not texts:
+            return np.empty((0, self.space.dim), np.float32)
+        starts = range(0, len(texts), 256)
+        return np.concatenate(
+            [self._texts.rows(self._words(texts[at : at + 256])) for at in starts]
+        )
+
+    def tokens(self, texts: Sequence[str]) -> TokenRows:
+        """Give the tokens of some texts, as the text tower takes them."""
+        return self._words(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, special ones included and nothing cut."""
+        return self._words.count(texts)
+
+
+class _Tower:
+    """One tower: small ones compute several parts of a batch side by side, each on one core."""
+
+    def __init__(self, file: Path, weights: int, together: int) -> None:
+        self._file = file
+        self._cores = _cores()
+        self._lanes = self._cores if weights <= _SMALL else 1
+        self._together = together if self._lanes > 1 else 16 * together
+        self._loading = threading.Lock()
+        self._requests: SimpleQueue[Any] | None = None
+        self._threads = ThreadPoolExecutor(self._lanes, "computing")
+
+    def rows(self, batch: "np.ndarray[Any, Any]") -> Vectors:
+        """Compute the unit rows (n, dim) of a batch (n, …)."""
+        if self._requests is None:
+            self._load()
+        size = max(1, min(self._together, math.ceil(len(batch) / self._lanes)))
+        parts = [batch[at : at + size] for at in range(0, len(batch), size)]
+        if len(parts) == 1:
+            return self._computed(batch)
+        return np.concatenate(list(self._threads.map(self._computed, parts)))
+
+    def _computed(self, part: "np.ndarray[Any, Any]") -> Vectors:
+        with self._request() as request:
+            return cast(Vectors, request.infer({0: part}, share_inputs=True)[0].copy())
+
+    @contextmanager
+    def _request(self) -> Iterator[Any]:
+        requests = cast("SimpleQueue[Any]", self._requests)
+        request = requests.get()
+        try:
+            yield request
+        finally:
+            requests.put(request)
+
+    def _load(self) -> None:
+        with self._loading:
+            if self._requests is not None:
+                return
+            settings = {
+                "NUM_STREAMS": self._lanes,
+                "INFERENCE_NUM_THREADS": self._cores,
+                "INFERENCE_PRECISION_HINT": "f32",  # else what the processor likes best
+                "ENABLE_CPU_PINNING": False,  # decoding, or another process, is on those cores
+            }
+            model = imported().Core().compile_model(str(self._file), "CPU", settings)
+            requests: SimpleQueue[Any] = SimpleQueue()
+            for _ in range(self._lanes):
+                requests.put(model.create_infer_request())
+            self._requests = requests
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
