@@ -19,6 +19,7 @@ from indexer.publishing import publishing
 from indexer.rules import Rules
 from indexer.stages import Before, Stages
 from indexer.tally import Tally
+from searchx.backdrops import Backdrops
 from searchx.catalog import Catalog
 from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, canonical_name, load_encoder
 from searchx.errors import NoLibrary, SpaceMismatch
@@ -127,6 +128,8 @@ def run_once(
             references_of(directory, supply())
         told.build()
         refresh_snapshots(catalog)
+        if report.embedded:
+            Backdrops(catalog, supply).prepare()
         note_runs(directory, _covered(sources, catalog.sources()))
     return report
 

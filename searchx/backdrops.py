@@ -16,16 +16,16 @@ from searchx.contents import open_content
 from searchx.encoder import Encoder
 from searchx.errors import SearchxError
 from searchx.filters import All
+from searchx.measured import GROWN, keep_background, kept_background
 from searchx.pictures.images import read_picture
 from searchx.profiles import ALIKE
-from searchx.records import Kind, Vectors
+from searchx.records import KINDS, Kind, Vectors
 from searchx.references import kept_references, references_of
 from searchx.relevance import SELF, Background, Direction
-from searchx.views import View
+from searchx.views import View, read_view
 
 _SAMPLE: Final = 2_000  # vectors of a kind; its moments are then known to some percent
 _PAIRED: Final = 1_000  # of them that are compared with each other
-_GROWN: Final = 0.05  # of a kind that may have come or gone before it is measured anew
 _PICTURES: Final = 32  # that near duplicates are told by, for an encoder that is not known
 
 
@@ -89,6 +89,13 @@ class Backdrops:
             self._measured[direction] = (view.version.library, view.count, made)
             return made
 
+    def prepare(self) -> None:
+        """Measure what questions in text need, so that the first of them need not."""
+        for kind in KINDS:  # no pictures are needed, where none are asked with
+            self.of(
+                read_view(self._catalog, kind), "text", lambda: read_view(self._catalog, "image")
+            )
+
     def usual(self, view: View) -> Usual:
         """Tell how alike the items of a view are; needs no encoder."""
         with self._measuring:
@@ -126,12 +133,17 @@ class Backdrops:
         references = self._captions()
         if references.shape[1] != sample.shape[1]:  # another model took its place just now
             return Backdrop(None, sample)
+        digest = self._references[0] if self._references else ""
+        kept = kept_background(self._catalog.directory, view.version, digest, direction, references)
+        if kept is not None:
+            return Backdrop(kept, sample)
         asked = None
         if direction == Direction("image", "text"):
             asked = images().sample(_SAMPLE)
             if not len(asked) or asked.shape[1] != sample.shape[1]:
                 return Backdrop(None, sample)
         background = Background.of(direction, view.count, sample, references, asked)
+        keep_background(self._catalog.directory, view.version, digest, background)
         return Backdrop(background, sample)
 
     def _captions(self) -> Vectors:
@@ -157,4 +169,4 @@ class Backdrops:
 
 
 def _is_near(before: int, now: int) -> bool:
-    return abs(now - before) <= _GROWN * before
+    return abs(now - before) <= GROWN * before

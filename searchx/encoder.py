@@ -11,7 +11,6 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
@@ -19,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 import numpy as np
 
 from searchx import towers
+from searchx.brought import brought
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
+from searchx.presets import PRESETS
 from searchx.records import Pixels, Space, Vectors
 from searchx.runtime.entries import files_in
 from searchx.runtime.preparing import prepared
@@ -76,26 +77,6 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A model by purpose, for people who do not know model names."""
-
-    purpose: str
-    model: str
-    megabytes: int  # what is downloaded (or shipped)
-    licence: str
-    note: str
-
-
-PRESETS = (
-    Preset("embedded", "mini", 0, "Apache-2.0", "ships with searchx; English, everyday photos"),
-    Preset("fast", "ViT-B-32/laion2b_s34b_b79k", 605, "MIT", "English"),
-    Preset("balanced", "ViT-B-32-SigLIP2-256/webli", 1510, "Apache-2.0", "many languages"),
-    Preset("best", "ViT-gopt-16-SigLIP2-384/webli", 7480, "Apache-2.0", "many languages; a GPU"),
-    Preset("multilingual", "ViT-B-16-SigLIP2-256/webli", 1510, "Apache-2.0", "Chinese among them"),
-)
-
-
 def load_encoder(
     name: str = DEFAULT_MODEL, device: str = "auto", announce: Announce | None = None
 ) -> Encoder:
@@ -113,11 +94,17 @@ def load_encoder(
 
 def local_files(name: str) -> list[str] | None:
     """List the files of a model that is a directory; None for one that comes from a hub."""
+    directory = _directory(name)
+    return None if directory is None else files_in(directory)
+
+
+def _directory(name: str) -> Path | None:
+    """Give where a model lies that is a directory on this machine."""
     if name == DEFAULT_MODEL:
-        return files_in(MINI)
+        return MINI
     if name.startswith("local-dir:"):
-        return files_in(Path(name.removeprefix("local-dir:")))
-    return None
+        return Path(name.removeprefix("local-dir:"))
+    return brought(name)
 
 
 def canonical_name(name: str) -> str:
@@ -178,7 +165,7 @@ class OpenClipEncoder:
         self._sees = False  # whether the image tower is in its working form
         self._model.eval().requires_grad_(False)
         towers.materialise_texts(self._model, self._device)
-        digest = _digest(self._model.state_dict(), self._model.visual.preprocess_cfg)
+        digest = digest_of(self._model.state_dict(), self._model.visual.preprocess_cfg)
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
@@ -379,12 +366,10 @@ def _open_clip_arguments(name: str) -> tuple[str, str | None, dict[str, Any]]:
     """Translate the stored form of a name to what open_clip takes."""
     import open_clip
 
+    if (directory := _directory(name)) is not None:
+        return f"local-dir:{directory}", None, _local_options(directory)
     if name.startswith("hf-hub:"):
         return name, None, {}
-    if name == DEFAULT_MODEL:
-        name = f"local-dir:{MINI}"
-    if name.startswith("local-dir:"):
-        return name, None, _local_options(Path(name.removeprefix("local-dir:")))
     architecture, weights = name.split("/")
     _check_known(architecture, weights)
     # open_clip only warns when weights need another activation than their architecture names.
@@ -429,10 +414,10 @@ def hub_repository(name: str) -> str | None:
     """Name the hub repository that a model's weights come from, where they come from one."""
     import open_clip
 
+    if _directory(name) is not None:
+        return None
     if name.startswith("hf-hub:"):
         return name.removeprefix("hf-hub:")
-    if "/" not in name or name.startswith("local-dir:"):
-        return None
     hub = open_clip.get_pretrained_cfg(*name.split("/")).get("hf_hub", "")
     return "/".join(hub.split("/")[:2]) or None
 
@@ -464,7 +449,7 @@ def _announce_download(name: str, repository: str, announce: Announce) -> None:
     announce(f"{name} is not on this machine yet: downloading it from {repository} ({amount})")
 
 
-def _digest(weights: "Mapping[str, torch.Tensor]", preprocessing: Mapping[str, object]) -> str:
+def digest_of(weights: "Mapping[str, torch.Tensor]", preprocessing: Mapping[str, object]) -> str:
     """Identify a space: the same only for the same weights and the same preprocessing."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(dict(preprocessing), sort_keys=True, default=str).encode())

@@ -204,7 +204,7 @@ def _rows_of(name: str, value: Value) -> Iterator[Attribute]:
         case datetime():
             yield name, 0, "moment", _moment(value)
         case date():
-            yield name, 0, "day", value.isoformat()
+            yield name, 0, "day", f"{value.isoformat()} 00:00:00"  # sorts among moments
         case tuple():
             for place, one in enumerate(value):
                 yield name, place, "list", one
@@ -231,7 +231,7 @@ def _value(rows: list[tuple[str, Any]]) -> Value:
         case "list":
             return tuple(str(one) for _, one in rows)
         case "day":
-            return date.fromisoformat(value)
+            return date.fromisoformat(value[:10])
         case "moment":
             return datetime.fromisoformat(value)
         case "instant":

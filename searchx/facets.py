@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from searchx.errors import BadInput
-from searchx.filtering import fitting_places, folded, matching, pattern_of
+from searchx.filtering import matching
 from searchx.filters import TRAITS, Between, Field, Filter, Has, Is
 from searchx.ids import ids_in
+from searchx.patterns import fitting_places, folded, pattern_of
 from searchx.query import parse_filter, written
 from searchx.records import Facet, Facets, Ids, Query
 

@@ -8,7 +8,6 @@ letters, and without case in any script.
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -18,12 +17,15 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from searchx.columns import files_with
 from searchx.errors import BadInput
 from searchx.filters import (
     MAX_DEPTH,
     MAX_FILTERS,
     All,
     Between,
+    Column,
+    ColumnBetween,
     Either,
     Filter,
     Has,
@@ -35,6 +37,7 @@ from searchx.filters import (
     Within,
 )
 from searchx.ids import NO_IDS, among, each_once, ids_in
+from searchx.patterns import fitting_places, pattern_of
 from searchx.records import Ids, Kind
 
 EARTH_KM: Final = 6371.0088  # mean radius
@@ -77,8 +80,6 @@ _HAVING: Final[Mapping[Trait, tuple[_Table, str]]] = {
     "rating": (_METADATA, "rating IS NOT NULL"),
     "keyword": (_KEYWORD, "word IS NOT NULL"),
 }
-_END: Final = "\0"  # of every text that is looked through; in no path
-_ANY: Final = f"[^{_END}]"
 
 _Floats: TypeAlias = NDArray[np.float64]
 
@@ -129,7 +130,7 @@ class _Matching:
             self._answers[where] = self._condition(where)
         return self._answers[where]
 
-    def _condition(self, where: Is | Between | Near | Within | Has) -> Ids:
+    def _condition(self, where: Is | Between | Near | Within | Has | Column | ColumnBetween) -> Ids:
         match where:
             case Is():
                 return self._fitting(where)
@@ -139,6 +140,8 @@ class _Matching:
                 return self._near(where)
             case Within():
                 return self._within(where)
+            case Column() | ColumnBetween():
+                return self._holding("file_id", files_with(self._connection, where))
             case Has("caption"):
                 return self._captioned()
             case Has(trait):
@@ -304,65 +307,3 @@ def _bound(measure: Measure, bound: float | str | None, *, is_last: bool) -> flo
         moment = bound.replace("T", " ")
         return f"{moment}~" if is_last and len(moment) < _MOMENT else moment
     return bound if abs(bound) < 1 << 62 else float(bound)  # SQLite's integers end at 1 << 63
-
-
-def pattern_of(where: Is) -> re.Pattern[str] | None:
-    """Give what the texts of a field must look like, each between two ends; None where nothing can.
-
-    Every part between two * is looked for once, from the left, and never again: no value takes
-    long to look for.
-    """
-    value = folded(where.value)
-    if _END in value:
-        return None
-    begins, ends = _END, f"(?={_END})"
-    match where.field:
-        case "name" | "camera" | "lens" | "title":
-            if value and not re.search(r"[*?]", value):
-                return re.compile(re.escape(value))
-            value = f"*{value}*"
-        case "ext":
-            value = value.removeprefix(".")
-            begins = rf"{_END}\.*[^{_END}.]{_ANY}*\."
-            return re.compile(begins + _glob(value, f"[^{_END}.]") + ends)
-        case "path":
-            begins += "" if value.startswith("/") else f"(?:{_ANY}*/)?"
-        case "folder" | "source":
-            begins += "" if value.startswith("/") else f"(?:{_ANY}*/)?"
-            value, ends = value.rstrip("/"), f"(?=/|{_END})"
-    return re.compile(begins + _glob(value, _ANY) + ends)
-
-
-def _glob(value: str, any_one: str) -> str:
-    # What is any text and some characters is those characters first: they are counted off once.
-    value = re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", value)
-    first, *others = (_fixed(part, any_one) for part in value.split("*"))
-    if not others:
-        return first
-    found = "".join(f"(?>{any_one}*?{part})" for part in others[:-1])
-    return f"{first}{found}{any_one}*{others[-1]}"
-
-
-def _fixed(part: str, any_one: str) -> str:
-    """Give what a part without * looks like; many characters that may be any are counted off."""
-    part = re.escape(part).replace(r"\?", any_one)
-    several = re.compile(rf"(?:{re.escape(any_one)}){{2,}}")
-    return several.sub(lambda run: f"{any_one}{{{len(run[0]) // len(any_one)}}}", part)
-
-
-def fitting_places(pattern: re.Pattern[str], texts: str | Sequence[str]) -> NDArray[np.intp]:
-    """Give the places of the texts that fit; they may come as one, with ends between them."""
-    if not isinstance(texts, str):
-        if not texts:
-            return np.empty(0, np.intp)
-        texts = _END.join(one.replace(_END, " ") for one in texts)
-    joined = f"{_END}{folded(texts)}{_END}"
-    starts = np.fromiter((found.start() for found in pattern.finditer(joined)), np.intp)
-    form, width = ("ascii", "u1") if joined.isascii() else ("utf-32-le", "<u4")  # a quarter of it
-    ends = np.flatnonzero(np.frombuffer(joined.encode(form, "surrogatepass"), width) == 0)
-    return np.unique(np.searchsorted(ends, starts, "right") - 1)
-
-
-def folded(text: str) -> str:
-    text = text.replace("\\", "/") if os.sep == "\\" else text
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())

@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import repeat
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from searchx.dates import period
 from searchx.errors import BadInput
@@ -41,6 +41,7 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {  # of the fields that have no othe
     "kind": ("image", "text"),
     "orientation": ("landscape", "portrait", "square"),
 }
+COLUMN: Final = "meta."  # how the key of a column begins that was added with items
 MAX_DEPTH: Final = 32  # of filters within filters
 MAX_FILTERS: Final = 256  # in one query
 MAX_VALUE: Final = 4096  # characters: the longest path of Linux
@@ -102,6 +103,31 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column that a program added, and a value that it has.
+
+    * and ? in the value stand for any characters and for one; * alone for any value. What is a
+    number, a boolean, a date or a list of texts fits where the value reads as it, as the period
+    that holds it, or as one of the texts.
+    """
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnBetween:
+    """Such a column within bounds, both included: numbers, or moments as `taken` has them.
+
+    Whole numbers of four digits are years where the column holds dates.
+    """
+
+    name: str
+    low: float | str | None = None
+    high: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class All:
     """Every one of these; of none: everything."""
 
@@ -122,8 +148,8 @@ class Not:
     of: "Filter"
 
 
-FILTERS: Final = (Is, Between, Near, Within, Has, All, Either, Not)
-Filter: TypeAlias = Is | Between | Near | Within | Has | All | Either | Not
+FILTERS: Final = (Is, Between, Near, Within, Has, Column, ColumnBetween, All, Either, Not)
+Filter: TypeAlias = Is | Between | Near | Within | Has | Column | ColumnBetween | All | Either | Not
 
 
 def as_json(filter: Filter) -> dict[str, object]:
@@ -132,8 +158,11 @@ def as_json(filter: Filter) -> dict[str, object]:
         case Is(field, value):
             return {field: value}
         case Between(measure, low, high):
-            bounds = {"from": low, "to": high}
-            return {measure: {key: one for key, one in bounds.items() if one is not None}}
+            return {measure: _bounds(low, high)}
+        case Column(name, value):
+            return {f"{COLUMN}{name}": value}
+        case ColumnBetween(name, low, high):
+            return {f"{COLUMN}{name}": _bounds(low, high)}
         case Near() | Within():
             return {type(filter).__name__.lower(): asdict(filter)}
         case Has(trait):
@@ -144,6 +173,11 @@ def as_json(filter: Filter) -> dict[str, object]:
             return {"any": [as_json(one) for one in of]}
         case Not(of):
             return {"not": as_json(of)}
+
+
+def _bounds(low: float | str | None, high: float | str | None) -> dict[str, object]:
+    bounds = {"from": low, "to": high}
+    return {key: one for key, one in bounds.items() if one is not None}
 
 
 def from_json(document: object) -> Filter:
@@ -207,28 +241,56 @@ def _leaf(key: str, value: object, where: str) -> Filter:
     for measure in MEASURES:
         if key == measure:
             return _between(measure, value, where)
+    if key.startswith(COLUMN):
+        return _column(key.removeprefix(COLUMN), value, where)
     if key == "near":
         return near(where, *_numbers(value, ("latitude", "longitude", "km"), where))
     if key == "within":
         return within(where, *_numbers(value, ("south", "west", "north", "east"), where))
     if key == "has":
         return has(value, where)
-    known = (*FIELDS, *MEASURES, "near", "within", "has", "all", "any", "not")
+    known = (*FIELDS, *MEASURES, "near", "within", "has", f"{COLUMN}NAME", "all", "any", "not")
     raise BadInput(f"{where}: no such filter; {suggested(key, known)}")
+
+
+def _column(name: str, value: object, where: str) -> Column | ColumnBetween:
+    match value:
+        case dict():
+            _check_bounds(value, where)
+            low, high = (
+                None if value.get(key) is None else _column_bound(value[key], f"{where}.{key}", end)
+                for end, key in enumerate(("from", "to"))
+            )
+            return column_between(name, low, high, where)
+        case bool():
+            return column(name, "true" if value else "false", where)
+        case int() | float():
+            return column(name, str(number(value, where)), where)
+        case str():
+            return column(name, value, where)
+    raise BadInput(f'{where}: write a text, a number, true, false, or {{"from": ..., "to": ...}}')
+
+
+def _column_bound(value: object, where: str, end: int) -> float | str:
+    return period(value, where)[end] if isinstance(value, str) else _number(value, where)
 
 
 def _between(measure: Measure, value: object, where: str) -> Between:
     if not isinstance(value, dict):
         return Between(measure, _bound(measure, value, where, 0), _bound(measure, value, where, 1))
-    unknown = [named(key) for key in value if key not in ("from", "to")]
-    if unknown or not value:
-        told = f'not "{unknown[0]}"' if unknown else "or one of them"
-        raise BadInput(f'{where}: write {{"from": ..., "to": ...}}, {told}')
+    _check_bounds(value, where)
     low, high = (
         None if value.get(key) is None else _bound(measure, value[key], f"{where}.{key}", end)
         for end, key in enumerate(("from", "to"))
     )
     return between(measure, low, high, where)
+
+
+def _check_bounds(value: dict[Any, object], where: str) -> None:
+    unknown = [named(key) for key in value if key not in ("from", "to")]
+    if unknown or not value:
+        told = f'not "{unknown[0]}"' if unknown else "or one of them"
+        raise BadInput(f'{where}: write {{"from": ..., "to": ...}}, {told}')
 
 
 def _bound(measure: Measure, value: object, where: str, end: int) -> float | str:
@@ -278,11 +340,37 @@ def between(
     measure: Measure, low: float | str | None, high: float | str | None, where: str
 ) -> Between:
     """Give bounds that something can lie between."""
+    _check_order(low, high, where)
+    return Between(measure, low, high)
+
+
+def column(name: str, value: str, where: str) -> Column:
+    """Give a column, and a text that its values can be compared with."""
+    if not name.strip():
+        raise BadInput(f"{where}: write the name of a column behind {COLUMN}")
+    if not value.strip():
+        raise BadInput(f"{where}: write a text")
+    if len(value) > MAX_VALUE or len(name) > MAX_VALUE:
+        raise BadInput(f"{where[:80]}: a text of at most {MAX_VALUE:,} characters, please")
+    return Column(name, value)
+
+
+def column_between(
+    name: str, low: float | str | None, high: float | str | None, where: str
+) -> ColumnBetween:
+    """Give a column, and bounds that its values can lie between."""
+    column(name, "*", where)
+    if low is not None and high is not None and isinstance(low, str) != isinstance(high, str):
+        raise BadInput(f"{where}: write two numbers or two dates")
+    _check_order(low, high, where)
+    return ColumnBetween(name, low, high)
+
+
+def _check_order(low: float | str | None, high: float | str | None, where: str) -> None:
     if low is None and high is None:
         raise BadInput(f"{where}: write at least one bound")
     if low is not None and high is not None and _order(low) > _order(high):
         raise BadInput(f"{where}: the range ends before it begins; exchange its ends")
-    return Between(measure, low, high)
 
 
 def _order(bound: float | str) -> tuple[float, str]:

@@ -9,6 +9,7 @@ import numpy as np
 from searchx.arrow import ids_of
 from searchx.catalog import Catalog
 from searchx.errors import BadInput
+from searchx.filters import COLUMN
 from searchx.records import Ids, Item
 
 Group: TypeAlias = str | Mapping[int, Any] | Callable[[Ids], Any]
@@ -28,6 +29,21 @@ def _keyword(item: Item) -> Hashable:
     return words[0].lower() if words else None
 
 
+def _column(name: str) -> Callable[[Item], Hashable]:
+    def value(item: Item) -> Hashable:
+        found = item.meta.get(name)
+        return found[0] if isinstance(found, tuple) else found
+
+    return value
+
+
+def _named(group: str) -> Callable[[Item], Hashable] | None:
+    """Give what tells the group of an item; None for a name that nobody knows."""
+    if group.startswith(COLUMN):
+        return _column(group.removeprefix(COLUMN))
+    return _NAMED.get(group)
+
+
 _NAMED: Final[dict[str, Callable[[Item], Hashable]]] = {
     "folder": _folder,
     "source": _source,
@@ -39,8 +55,9 @@ class Groups:
     """Numbers for groups, each found out once. Safe to use from many threads."""
 
     def __init__(self, catalog: Catalog, group: Group) -> None:
-        if isinstance(group, str) and group not in _NAMED:
-            raise BadInput(f'group "{group}" is not known; use {", ".join(_NAMED)}, or a function')
+        if isinstance(group, str) and _named(group) is None:
+            known = ", ".join((*_NAMED, f"{COLUMN}NAME"))
+            raise BadInput(f'group "{group}" is not known; use {known}, or a function')
         self._catalog = catalog
         self._group = group
         self._numbers: dict[Hashable, int] = {}
@@ -61,7 +78,7 @@ class Groups:
     def _names(self, ids: list[int]) -> Iterable[Hashable]:
         if isinstance(self._group, str):
             items = self._catalog.items(ids)
-            name = _NAMED[self._group]
+            name = _named(self._group) or _folder
             return [name(items[one]) if one in items else None for one in ids]
         if isinstance(self._group, Mapping):
             return [self._group.get(one) for one in ids]

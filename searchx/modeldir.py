@@ -23,11 +23,12 @@ def save_model(
     name: str,
     directory: Path,
     state: Mapping[str, torch.Tensor] | None = None,
+    precision: torch.dtype | None = torch.float16,
 ) -> None:
     """Write an open_clip model as a directory, weights in half precision.
 
-    `state` is what to write where that is not the model's own. The weights are replaced as a whole
-    or not at all. Raises LibraryFull.
+    Where `precision` is None, in their own. `state` is what to write where that is not the model's
+    own. The weights are replaced as a whole or not at all. Raises LibraryFull.
     """
     from safetensors.torch import save_file
 
@@ -41,7 +42,7 @@ def save_model(
     if hasattr(getattr(model, "text", None), "config"):
         model.text.config.save_pretrained(directory)
     weights = {
-        key: value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype)
+        key: value.detach().to("cpu", (value.is_floating_point() and precision) or value.dtype)
         for key, value in (state or model.state_dict()).items()
     }
     with replacing(directory / "open_clip_model.safetensors") as beside:

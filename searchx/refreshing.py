@@ -7,6 +7,7 @@ import numpy as np
 from searchx import vectors
 from searchx.catalog import Catalog
 from searchx.filters import All
+from searchx.measured import sweep_backgrounds
 from searchx.records import KINDS, Kind, Space, Vectors
 from searchx.references import kept_references, sweep_references
 from searchx.vectors import Origin
@@ -29,6 +30,7 @@ def refresh_snapshots(catalog: Catalog, whole: bool = False) -> None:
         return
     with catalog.indexing():
         sweep_references(catalog.directory)
+        sweep_backgrounds(catalog.directory, space.digest)
         for kind in KINDS:
             vectors.sweep(catalog.directory / SNAPSHOTS, kind)
             if _has_fallen_behind(catalog, kind, space, whole):

@@ -14,8 +14,8 @@ from rich.text import Text
 from searchx.reasons import matched
 
 if TYPE_CHECKING:
-    from searchx.encoder import Preset
     from searchx.evaluation import Evaluation, Retrieval
+    from searchx.presets import Preset
     from searchx.progress import RunProgress
     from searchx.records import Explained, Hit, Pace, Report, Skipped
     from searchx.status import IndexState, SourceState, Status
@@ -197,12 +197,16 @@ def evaluation_table(evaluation: "Evaluation") -> Table:
 def presets_table(presets: Mapping["Preset", bool]) -> Table:
     """Lay out the models by purpose; the value tells which one the library uses."""
     table = Table(box=None, pad_edge=False)
-    for name in ("", "purpose", "model", "download", "licence", "note"):
-        table.add_column(name, justify="right" if name == "download" else "left")
+    for name in ("", "purpose", "model", "download", "work", "recall", "languages", "licence"):
+        table.add_column(name, justify="right" if name in ("download", "work") else "left")
     for preset, in_use in presets.items():
         size = f"{preset.megabytes:,} MB" if preset.megabytes else "none"
-        mark = "*" if in_use else ""
-        table.add_row(mark, preset.purpose, preset.model, size, preset.licence, preset.note)
+        work = f"{preset.gigaflops:,.0f} GF"
+        recall = "{:.1f} / {:.1f}".format(*preset.recall) if preset.recall else "-"
+        mark, languages = "*" if in_use else "", preset.languages
+        table.add_row(
+            mark, preset.purpose, preset.model, size, work, recall, languages, preset.licence
+        )
     return table
 
 

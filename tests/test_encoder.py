@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from searchx.encoder import PRESETS, Encoder, canonical_name, load_encoder
+from searchx.encoder import Encoder, canonical_name, load_encoder
 from searchx.errors import BadInput, ModelError
+from searchx.presets import PRESETS
 from tests.tiny_model import assert_cut_at_the_limit, save_tiny_model
 
 

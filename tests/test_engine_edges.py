@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from searchx.catalog import Catalog
 from searchx.errors import ModelError
-from searchx.filtering import fitting_places, pattern_of
 from searchx.filters import Is
+from searchx.patterns import fitting_places, pattern_of
 from searchx.records import Query
 from searchx.refreshing import refresh_snapshots
 from searchx.search import Library

@@ -15,6 +15,7 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 FILTERS = {"searchx.dates", "searchx.errors", "searchx.filters"}
 RECORDS = FILTERS | {"searchx.records"}
 SQL = {
+    "searchx.columns",
     "searchx.database",
     "searchx.entries",
     "searchx.facets",
@@ -35,6 +36,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.tokens": RECORDS,
     "searchx.turns": {"searchx.errors"},
     "searchx.towers": {"searchx.errors"},
+    "searchx.presets": set[str](),
+    "searchx.brought": set[str](),
+    "searchx.bringing": RECORDS | {"searchx.brought", "searchx.encoder", "searchx.modeldir"},
     "searchx.runtime": set[str](),
     "searchx.runtime.openvino": set[str](),
     "searchx.runtime.wording": set[str](),
@@ -49,7 +53,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime.preparing": RECORDS | {"searchx.runtime"},
     "searchx.encoder": RECORDS
     | {
+        "searchx.brought",
         "searchx.fitting",
+        "searchx.presets",
         "searchx.runtime.entries",
         "searchx.runtime.preparing",
         "searchx.tokens",
@@ -65,8 +71,11 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.durable": set[str](),
     "searchx.ids": RECORDS,
     "searchx.words": set[str](),
-    "searchx.filtering": RECORDS | {"searchx.ids"},
-    "searchx.facets": RECORDS | {"searchx.filtering", "searchx.ids", "searchx.query"},
+    "searchx.patterns": FILTERS,
+    "searchx.columns": RECORDS | {"searchx.ids", "searchx.patterns"},
+    "searchx.filtering": RECORDS | {"searchx.columns", "searchx.ids", "searchx.patterns"},
+    "searchx.facets": RECORDS
+    | {"searchx.filtering", "searchx.ids", "searchx.patterns", "searchx.query"},
     "searchx.lexical": RECORDS | {"searchx.ids", "searchx.words"},
     "searchx.database": RECORDS | {"searchx.durable", "searchx.lexical"},
     "searchx.identity": RECORDS,
@@ -80,6 +89,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.vectors": {"searchx.vectors"},  # the names that others use
     "searchx.vectors.exact": RECORDS,
     "searchx.vectors.selection": RECORDS | {"searchx.vectors.exact"},
+    "searchx.vectors.foreign": RECORDS,
+    "searchx.vectors.unpacking": RECORDS,
     "searchx.vectors.inverted": RECORDS | {"searchx.vectors.exact", "searchx.vectors.selection"},
     "searchx.vectors.tuning": RECORDS | {"searchx.vectors.exact", "searchx.vectors.inverted"},
     "searchx.vectors.manifest": RECORDS | {"searchx.vectors.inverted", "searchx.vectors.tuning"},
@@ -134,12 +145,19 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.query": {"searchx.query"},  # the names that others use
     "searchx.query.values": FILTERS,
+    "searchx.query.columns": FILTERS | {"searchx.query.values"},
     "searchx.query.completing": FILTERS | {"searchx.query.values"},
-    "searchx.query.scanning": FILTERS | {"searchx.query.values"},
-    "searchx.query.groups": FILTERS | {"searchx.query.scanning", "searchx.query.values"},
+    "searchx.query.scanning": FILTERS | {"searchx.query.columns", "searchx.query.values"},
+    "searchx.query.groups": FILTERS
+    | {"searchx.query.columns", "searchx.query.scanning", "searchx.query.values"},
     "searchx.query.reading": RECORDS | {"searchx.query.groups", "searchx.query.scanning"},
     "searchx.query.writing": RECORDS
-    | {"searchx.query.reading", "searchx.query.scanning", "searchx.query.values"},
+    | {
+        "searchx.query.columns",
+        "searchx.query.reading",
+        "searchx.query.scanning",
+        "searchx.query.values",
+    },
     "searchx.query.documents": RECORDS | {"searchx.query.reading"},
     "searchx.query.negation": RECORDS
     | {
@@ -158,6 +176,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.heat": RECORDS | {"searchx.encoder"},
     "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
+    "searchx.measured": RECORDS | {"searchx.catalog", "searchx.relevance", "searchx.views"},
     "searchx.arrow": RECORDS | {"searchx.durable"},
     "searchx.embedding": RECORDS | {"searchx.batching", "searchx.encoder", "searchx.pictures"},
     "searchx.ragged": {"searchx.errors"},
@@ -165,7 +184,13 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.splits": {"searchx.errors", "searchx.ragged"},
     "searchx.blocks": RECORDS | {"searchx.arrow", "searchx.views"},
     "searchx.refreshing": RECORDS
-    | {"searchx.catalog", "searchx.references", "searchx.vectors", "searchx.views"},
+    | {
+        "searchx.catalog",
+        "searchx.measured",
+        "searchx.references",
+        "searchx.vectors",
+        "searchx.views",
+    },
     "searchx.neighbours": RECORDS
     | {"searchx.arrow", "searchx.blocks", "searchx.vectors", "searchx.views"},
     "searchx.profiles": RECORDS | {"searchx.ragged"},
@@ -196,6 +221,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.contents",
         "searchx.duplicates",
         "searchx.encoder",
+        "searchx.measured",
         "searchx.pictures",
         "searchx.profiles",
         "searchx.references",
@@ -348,6 +374,30 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.views",
         "searchx.words",
     },
+    "searchx.exchange": RECORDS
+    | {
+        "searchx.adding",
+        "searchx.archives",
+        "searchx.arrow",
+        "searchx.blocks",
+        "searchx.contents",
+        "searchx.durable",
+        "searchx.encoder",
+        "searchx.exchange",
+        "searchx.pictures",
+        "searchx.search",
+        "searchx.vectors",
+    },
+    "searchx.adapters": RECORDS
+    | {
+        "searchx.adapters",
+        "searchx.contents",
+        "searchx.embedding",
+        "searchx.encoder",
+        "searchx.exchange",
+        "searchx.pictures",
+        "searchx.search",
+    },
     "searchx.documents": RECORDS,
     "searchx.connection": RECORDS | {"searchx.documents"},
     "searchx.sending": RECORDS | {"searchx.query"},
@@ -395,10 +445,13 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.cli.meter": {"searchx.records", "searchx.terminal"},
     "searchx.cli.following": {"searchx.cli", "searchx.records", "searchx.terminal"},
     "searchx.cli.ingest": {"searchx", "indexer"},
+    "searchx.cli.exchange": {"searchx"},
     "searchx.cli.hits": {"searchx"},
     "searchx.cli.ask": {"searchx", "web"},
     "searchx.cli.upkeep": {"searchx"},
     "searchx.cli.models": {"searchx", "indexer"},
+    "searchx.cli.bringing": {"searchx"},
+    "searchx.cli.doctor": {"searchx", "indexer"},
     "indexer": {"searchx", "indexer"},
     "web": {"searchx", "web"},
     "migrations": set[str](),
@@ -406,7 +459,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
 ONLY_IN = {  # libraries that live in one place
     "sqlalchemy": (
         "searchx.catalog",
+        "searchx.columns",
         "searchx.database",
+        "searchx.entries",
         "searchx.entries",
         "searchx.facets",
         "searchx.fetching",
@@ -419,7 +474,18 @@ ONLY_IN = {  # libraries that live in one place
     ),
     "sqlite3": ("searchx.database",),
     "alembic": ("searchx.database", "migrations"),
-    "faiss": ("searchx.vectors.exact", "searchx.vectors.inverted"),
+    "faiss": (
+        "searchx.vectors.exact",
+        "searchx.vectors.foreign",
+        "searchx.vectors.inverted",
+        "searchx.vectors.unpacking",
+    ),
+    "h5py": ("searchx.exchange.hdf5",),
+    "langchain_core": ("searchx.adapters.langchain",),
+    "llama_index": ("searchx.adapters.llamaindex",),
+    "haystack": ("searchx.adapters.haystack",),
+    "sklearn": ("searchx.adapters.sklearn",),
+    "datasets": ("searchx.adapters.datasets",),
     "openvino": ("searchx.runtime.openvino",),
     "httpx2": ("searchx.connection",),
     "mcp": ("web.mcp", "web.assistants"),
@@ -462,12 +528,14 @@ AT_ONCE = {  # where nothing can be done without them, and who is itself importe
         "searchx.training",
         "searchx.modeldir",
         "searchx.models.start_mini",
+        "searchx.adapters.torch",
     ),
+    "pyarrow": ("searchx.adapters.datasets",),
     "open_clip": ("searchx.training",),
     "alembic": ("migrations",),
     "uvicorn": ("web.limits",),
 }
-IMPORTED_LATE = {*AT_ONCE["torch"], *AT_ONCE["uvicorn"]}
+IMPORTED_LATE = {*AT_ONCE["torch"], *AT_ONCE["pyarrow"], *AT_ONCE["uvicorn"]}
 
 
 @dataclass(frozen=True, slots=True)

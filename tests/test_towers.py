@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from searchx.encoder import OpenClipEncoder, _digest, canonical_name, load_open_clip
+from searchx.encoder import OpenClipEncoder, canonical_name, digest_of, load_open_clip
 from searchx.errors import ModelError
 from searchx.towers import _files_of, load_mapped
 from tests.tiny_model import save_tiny_model
@@ -54,7 +54,7 @@ def test_a_mapped_model_is_the_model(tmp_path: Path, suffix: str) -> None:
     plain = load_open_clip(name)[0].eval()
     mapped = load_mapped(lambda: load_open_clip(name)[0]).eval()
     assert plain.state_dict().keys() == mapped.state_dict().keys()
-    assert _digest(plain.state_dict(), {}) == _digest(mapped.state_dict(), {})
+    assert digest_of(plain.state_dict(), {}) == digest_of(mapped.state_dict(), {})
     for own, other in zip(plain.buffers(), mapped.buffers(), strict=True):
         assert torch.equal(own, other)
     seen = torch.rand(2, 3, 32, 32)

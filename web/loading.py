@@ -44,9 +44,9 @@ class Loading:
         """Tell why queries cannot be answered yet; None where they can."""
         with self._starting:
             error = self._error
-            if error is None:
-                return None if self._library.is_loaded else _WAITING
             is_loading = self._thread is not None and self._thread.is_alive()
+            if error is None:
+                return _WAITING if is_loading or not self._library.is_loaded else None
             if not is_loading and time.monotonic() - self._ended >= self._again:
                 self._begin()
                 is_loading = True

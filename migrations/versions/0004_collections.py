@@ -25,4 +25,4 @@ def upgrade() -> None:
         "value NOT NULL, "
         "PRIMARY KEY (file_id, name_id, place)) WITHOUT ROWID"
     )
-    op.create_index("attribute_value", "attribute", ["name_id", "value", "file_id"])
+    op.create_index("attribute_value", "attribute", ["name_id", "form", "value", "file_id"])

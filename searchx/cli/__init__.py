@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from searchx.cli import ask, ingest, models, upkeep
+from searchx.cli import ask, bringing, doctor, exchange, ingest, models, upkeep
 from searchx.cli.output import flushed, tell
 from searchx.cli.usage import Command
 from searchx.errors import SearchxError
@@ -28,6 +28,7 @@ app = typer.Typer(
 source = typer.Typer(
     help="Change what is known of a source.", no_args_is_help=True, rich_markup_mode=None
 )
+known_models = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 app.command(cls=Command)(ingest.index)
 app.command(cls=Command)(ask.search)
@@ -37,6 +38,8 @@ app.command(cls=Command)(ask.status)
 app.command(cls=Command)(ingest.forget)
 app.add_typer(source, name="source")
 source.command("move", cls=Command)(ingest.move_source)
+app.command(cls=Command)(exchange.export)
+app.command("import", cls=Command)(exchange.import_vectors)
 app.command(cls=Command)(upkeep.verify)
 app.command(cls=Command)(upkeep.repair)
 app.command(cls=Command)(upkeep.compact)
@@ -44,7 +47,12 @@ app.command(cls=Command)(upkeep.backup)
 app.command(cls=Command)(upkeep.restore)
 app.command("eval", cls=Command)(models.evaluate)
 app.command(cls=Command)(models.train)
-app.command("models", cls=Command)(models.list_models)
+app.command(cls=Command)(doctor.doctor)
+app.add_typer(known_models, name="models")
+known_models.callback()(models.list_models)
+known_models.command(cls=Command)(bringing.pull)
+known_models.command("import", cls=Command)(bringing.import_model)
+known_models.command("export", cls=Command)(bringing.export_model)
 
 
 def main() -> None:

@@ -189,12 +189,16 @@ def _pictures_in(library: Path | None) -> "Resolve":
     return found
 
 
-def list_models(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+def list_models(
+    context: typer.Context, library: LibraryOption = None, as_json: JsonOption = False
+) -> None:
     """List models by purpose; * marks the one that the library uses."""
+    if context.invoked_subcommand is not None:
+        return
     from dataclasses import asdict
 
     from indexer.pipeline import model_of
-    from searchx.encoder import PRESETS
+    from searchx.presets import PRESETS
     from searchx.terminal import console, presets_table
 
     directory = place(library)

@@ -4,7 +4,18 @@ import re
 from typing import Final
 
 from searchx.errors import BadInput
-from searchx.filters import MAX_DEPTH, MAX_FILTERS, TOO_MANY, All, Either, Filter, Not, suggested
+from searchx.filters import (
+    COLUMN,
+    MAX_DEPTH,
+    MAX_FILTERS,
+    TOO_MANY,
+    All,
+    Either,
+    Filter,
+    Not,
+    suggested,
+)
+from searchx.query.columns import column_meaning
 from searchx.query.scanning import Scanner, Token
 from searchx.query.values import KEYS, meaning
 
@@ -67,7 +78,7 @@ class Groups:
         self.count += len(token.values)
         if self.count > MAX_FILTERS:
             raise BadInput(f"{bit}: {TOO_MANY}")
-        of = tuple(meaning(token.key, value) for value in token.values)
+        of = tuple(_meaning(token.key, value) for value in token.values)
         found = of[0] if len(of) == 1 else Either(of)
         return Not(found) if token.sign == "-" else found
 
@@ -111,3 +122,9 @@ class Groups:
         if key[1].lower() in KEYS:
             return f"{bit}: write the value behind the colon, without a blank"
         return f"{bit}: no such filter; {suggested(key[1], KEYS)}"
+
+
+def _meaning(key: str, value: str) -> Filter:
+    if key.startswith(COLUMN):
+        return column_meaning(key.removeprefix(COLUMN), value)
+    return meaning(key, value)

@@ -10,6 +10,8 @@ from typing import Final
 from unicodedata import category
 
 from searchx.errors import BadInput
+from searchx.filters import COLUMN
+from searchx.query.columns import NAME
 from searchx.query.values import KEYS, shown
 
 _FOLD: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -37,7 +39,7 @@ _RUN: Final = re.compile(r"\S+")
 _RUN_IN_GROUP: Final = re.compile(r"[^\s()]+|\(")
 _VALUE: Final = re.compile(r"[^\s|]+")
 _VALUE_IN_GROUP: Final = re.compile(r"[^\s|()]+")
-_KEY: Final = re.compile(r"([A-Za-z]+):(?=\S)")
+_KEY: Final = re.compile(rf"((?i:{re.escape(COLUMN)}){NAME}|[A-Za-z]+):(?=\S)")
 _SMILEY: Final = re.compile(r"[])(:;/\\.,!'\-]+(?!\S)")
 _NUMBER: Final = re.compile(r"[\d.,:%°]+", re.ASCII)
 _YEARS: Final = re.compile(r"(\d{4})(?:-|\.\.|\u2013|\u2014)(\d{4})[.,;]?", re.ASCII)
@@ -89,8 +91,8 @@ class Scanner:
         sign = self.plain[start] if self.plain[start] in "+-" else ""
         place = start + len(sign)
         key = _KEY.match(self.plain, place)
-        if key and key[1].lower() in _KEYS and not _SMILEY.match(self.plain, key.end()):
-            return self._keyed(start, sign, key[1].lower(), key.end(), grouped)
+        if key and _key(key[1]) and not _SMILEY.match(self.plain, key.end()):
+            return self._keyed(start, sign, _key(key[1]), key.end(), grouped)
         run = self._run(place, grouped)
         if self._is_years(run):
             years = run.rstrip(_STOPS)
@@ -168,7 +170,8 @@ class Scanner:
         values: list[str] = []
         some_quoted = False
         pattern = _VALUE_IN_GROUP if grouped else _VALUE
-        text = self.text if key in _AS_TYPED else self.plain
+        as_typed = key in _AS_TYPED or key.startswith(COLUMN)
+        text = self.text if as_typed else self.plain
         while place < len(self.plain):
             if quoted := self._quoted(place, start):
                 content, place = quoted
@@ -224,6 +227,13 @@ class Scanner:
             if closers != '"' or (found.end() - found.start()) % 2:
                 return found.end() - 1
         return None
+
+
+def _key(typed: str) -> str:
+    """Give the key of a filter as it is known; nothing for what is none."""
+    if typed.lower().startswith(COLUMN):
+        return COLUMN + typed[len(COLUMN) :]
+    return typed.lower() if typed.lower() in _KEYS else ""
 
 
 _KEYS: Final = frozenset((*KEYS, "img", "like"))

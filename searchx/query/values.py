@@ -24,7 +24,7 @@ from searchx.filters import (
 )
 
 KEYS: Final = (*FIELDS, *MEASURES, "size", "near", "box", "has", "is")
-_DASHES: Final = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+DASHES: Final = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _BYTES: Final = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _UNITS: Final[dict[str, dict[str, int]]] = {  # by key; what is counted in is 1
     "bytes": {"": 1, "b": 1, **_BYTES},
@@ -56,11 +56,11 @@ def meaning(key: str, value: str) -> Filter:
             return _text(field, value)
     bit = f"{key}:{shown(value)}"
     if key == "taken":
-        return _taken(value.translate(_DASHES), bit)
+        return _taken(value.translate(DASHES), bit)
     if key == "size" or key in MEASURES:
-        return _measured(key, value.translate(_DASHES).casefold(), bit)
+        return _measured(key, value.translate(DASHES).casefold(), bit)
     if key in ("near", "box"):
-        return _place(key, [one.strip() for one in value.translate(_DASHES).split(",")], bit)
+        return _place(key, [one.strip() for one in value.translate(DASHES).split(",")], bit)
     if key == "has":
         return filters.has(value, bit)
     if value.casefold() != "duplicate":

@@ -5,7 +5,20 @@ from pathlib import Path
 from typing import Final
 
 from searchx.errors import BadInput
-from searchx.filters import All, Either, Filter, Not
+from searchx.filters import (
+    All,
+    Between,
+    Column,
+    ColumnBetween,
+    Either,
+    Filter,
+    Has,
+    Is,
+    Near,
+    Not,
+    Within,
+)
+from searchx.query.columns import column_said
 from searchx.query.reading import parse, weight_of
 from searchx.query.scanning import OPENERS, Scanner
 from searchx.query.values import digits, said, shown
@@ -90,16 +103,23 @@ def _inner(one: Filter) -> str:
         case Not(of):
             bare = _inner(of)
             return f"-({bare})" if bare.startswith("-") else f"-{bare}"
+        case ColumnBetween():
+            return ":".join(column_said(one))  # no quotes are needed
         case _:
-            key, value = said(one)
+            key, value = _said(one)
             return f"{key}:{_value(value)}"
 
 
 def _alternatives(of: tuple[Filter, ...]) -> str:
-    plain = [said(one) for one in of if not isinstance(one, All | Either | Not)]
+    leaves = [one for one in of if not isinstance(one, All | Either | Not | ColumnBetween)]
+    plain = [_said(one) for one in leaves]
     if len(plain) == len(of) and len({key for key, _ in plain}) == 1:
         return f"{plain[0][0]}:{'|'.join(_value(value) for _, value in plain)}"
     return f"({' OR '.join(map(_inner, of))})"
+
+
+def _said(one: Is | Between | Near | Within | Has | Column | ColumnBetween) -> tuple[str, str]:
+    return column_said(one) if isinstance(one, Column | ColumnBetween) else said(one)
 
 
 def _value(value: str) -> str:

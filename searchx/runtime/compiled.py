@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, Final, cast
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from searchx.errors import BadInput
 from searchx.records import Pixels, Space, Vectors
@@ -21,6 +22,7 @@ from searchx.runtime.wording import TokenRows, Words
 _SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
 _TEXTS: Final = 32  # that one core computes at a time
 _IMAGES: Final = 1
+_PATIENCE: Final = 30.0  # seconds
 
 
 class CompiledEncoder:
@@ -117,11 +119,30 @@ class _Tower:
                 "INFERENCE_PRECISION_HINT": "f32",  # else what the processor likes best
                 "ENABLE_CPU_PINNING": False,  # decoding, or another process, is on those cores
             }
-            model = imported().Core().compile_model(str(self._file), "CPU", settings)
+            with self._reusing() as reused:
+                model = imported().Core().compile_model(str(self._file), "CPU", settings | reused)
             requests: SimpleQueue[Any] = SimpleQueue()
             for _ in range(self._lanes):
                 requests.put(model.create_infer_request())
             self._requests = requests
+
+    @contextmanager
+    def _reusing(self) -> Iterator[dict[str, str]]:
+        """Have OpenVINO keep what it makes of a tower, without its weights, for the next process.
+
+        It does not expect others to do so at the same time; they wait.
+        """
+        place = self._file.with_name("compiled")
+        lock = FileLock(place.with_suffix(".lock"), timeout=_PATIENCE)
+        try:
+            lock.acquire()
+        except (OSError, Timeout):
+            yield {}
+            return
+        try:
+            yield {"CACHE_DIR": str(place), "CACHE_MODE": "OPTIMIZE_SIZE"}
+        finally:
+            lock.release()
 
 
 def _cores() -> int:

@@ -63,10 +63,10 @@ def _why_torch(device: str) -> str | None:
         return None
     if device != "auto":
         return f"device {device}"
-    return "a GPU is there" if _has_gpu() else None
+    return "a GPU is there" if has_gpu() else None
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Tell whether a GPU that torch could use may be there, without loading torch."""
     try:
         build = version("torch")

@@ -2,7 +2,7 @@
 
 `exact` compares one by one; `inverted` trains, fills and asks an index; `tuning` chooses how hard;
 `selection` says which rows may be found; `snapshots` keeps all of it on disk, `manifest` tells what
-is in one, `directory` where they lie.
+is in one, `directory` where they lie; `foreign` reads index files of others.
 """
 
 from searchx.vectors.directory import drop, newest, places, sweep
@@ -17,6 +17,7 @@ from searchx.vectors.exact import (
     merge,
     nothing,
 )
+from searchx.vectors.foreign import Foreign, open_foreign, write_flat
 from searchx.vectors.inverted import Effort
 from searchx.vectors.manifest import UNREADABLE, Manifest, Origin, damaged, read_manifest
 from searchx.vectors.selection import Selection
@@ -26,6 +27,7 @@ __all__ = [
     "NO_ID",
     "UNREADABLE",
     "Effort",
+    "Foreign",
     "Found",
     "Halves",
     "Manifest",
@@ -45,7 +47,9 @@ __all__ = [
     "merge",
     "newest",
     "nothing",
+    "open_foreign",
     "places",
     "read_manifest",
     "sweep",
+    "write_flat",
 ]

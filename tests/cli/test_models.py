@@ -1,6 +1,9 @@
 import json
+from pathlib import Path
 
-from tests.cli.commands import Ask, Place
+import pytest
+
+from tests.cli.commands import Ask, Place, one_line
 
 
 def test_eval_prints_both_directions(place: Place, ask: Ask) -> None:
@@ -28,5 +31,36 @@ def test_models_lists_the_presets(ask: Ask) -> None:
     listed = json.loads(ask("models", "--json").out)["models"]
     assert listed[0]["purpose"] == "embedded"
     for one in listed:
-        assert {"purpose", "model", "megabytes", "licence", "note", "in_use"} == one.keys()
+        assert {"purpose", "model", "megabytes", "gigaflops", "recall"} < one.keys()
+        assert {"languages", "licence", "note", "in_use"} < one.keys()
         assert one["model"] in ask("models").out
+
+
+def test_a_model_goes_to_another_machine_and_is_searched_with_there(
+    place: Place, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHX_MODELS", str(tmp_path / "models"))
+    file = tmp_path / "model.tar"
+    assert json.loads(ask("models", "export", place.model, file, "--json").out) == {
+        "model": place.model,
+        "file": str(file),
+    }
+    brought = json.loads(ask("models", "import", file, "--json").out)
+    assert brought["name"] == f"local-dir:{tmp_path / 'models' / 'model'}"
+    answer = ask("models", "pull", brought["name"])
+    assert (answer.code, brought["digest"][:8] in answer.out) == (0, True)
+    assert ask("index", place.photos, "--model", brought["name"]).code == 0
+    one_line(ask("models", "import", file), "is here already")
+
+
+def test_doctor_measures_and_says_how_long_a_folder_would_take(place: Place, ask: Ask) -> None:
+    told = json.loads(ask("doctor", place.photos, "--json", library=place.library).out)
+    assert told["pace"]["model"] == place.model
+    assert told["pace"]["images"] > 0 < told["pace"]["text"]
+    assert (told["folder"]["pictures"], told["folder"]["others"]) == (5, 1)
+    assert told["folder"]["decoded"] > 0
+    assert told["machine"]["cores"] >= 1
+    assert told["forecasts"] == []  # how much work this model is, nobody has published
+    lines = ask("doctor", library=place.library).out
+    assert "torch (SEARCHX_RUNTIME asks for it)" in lines
+    one_line(ask("doctor", place.photos / "nowhere", library=place.library), "nowhere")

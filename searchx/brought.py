@@ -1,0 +1,46 @@
+"""Models that were brought to this machine as files, under the names that a hub has them by."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+MANIFEST: Final = "searchx_model.json"
+
+
+def brought(name: str) -> Path | None:
+    """Give the directory of a model that was brought here; None for one that was not."""
+    place = place_of(name)
+    return place if read_manifest(place).get("name") == name else None
+
+
+def place_of(name: str) -> Path:
+    """Give where a model of this name would be kept."""
+    return models_directory() / re.sub(r"[^\w.-]+", "--", name)
+
+
+def models_directory() -> Path:
+    """Give the directory of such models: $SEARCHX_MODELS, else in the user's data folder."""
+    if chosen := os.environ.get("SEARCHX_MODELS"):
+        return Path(chosen).absolute()
+    import platformdirs
+
+    return platformdirs.user_data_path("searchx-models", appauthor=False)
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Read what a model directory says of itself; an empty one where it says nothing."""
+    try:
+        return as_manifest((directory / MANIFEST).read_bytes())
+    except OSError:
+        return {}
+
+
+def as_manifest(document: bytes) -> dict[str, Any]:
+    """Read the document; an empty one where it is no JSON object."""
+    try:
+        told = json.loads(document)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,67 @@
+"""Take vectors from a file or folder of another tool into a library."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from searchx.errors import BadInput, SpaceMismatch
+from searchx.exchange.formats import format_of
+from searchx.exchange.offers import Offer, Wanted
+from searchx.records import Kind, Report
+
+if TYPE_CHECKING:
+    from searchx.search import Library
+
+
+def read(
+    source: Path | str,
+    format: str | None = None,
+    kind: Kind = "image",
+    *,
+    id: str | None = None,
+    vector: str | None = None,
+) -> Offer:
+    """Open a file or folder of another tool, whose rows come as Arrow batches, block by block.
+
+    `id` and `vector` are columns, where their names do not say it. `kind` chooses `img_emb` or
+    `text_emb` of clip-retrieval. Raises BadInput in one line for what cannot be read.
+    """
+    place = Path(source)
+    if not place.exists():
+        raise BadInput(f"{place} is not there")
+    return format_of(place, format).read(place, Wanted(kind, id, vector))
+
+
+def import_into(
+    library: "Library",
+    source: Path | str | Offer,
+    format: str | None = None,
+    kind: Kind = "image",
+    *,
+    collection: str | None = None,
+    id: str | None = None,
+    vector: str | None = None,
+) -> Report:
+    """Add all rows of a file or folder to a library, in place of those with the same ids.
+
+    Texts go into a collection of their own ("texts", pictures into "items"), for they often have
+    the ids of their pictures. Where the file says which model its vectors are of, and the library
+    is of another one, SpaceMismatch is raised; where it says none, the caller knows. Raises
+    BadInput where widths differ.
+    """
+    offer = (
+        source if isinstance(source, Offer) else read(source, format, kind, id=id, vector=vector)
+    )
+    space = library.space
+    if offer.space is not None and offer.space.digest != space.digest:
+        raise SpaceMismatch(
+            f'these vectors are of the model "{offer.space.name}" (weights '
+            f'{offer.space.digest[:8]}), the library is of "{space.name}" ({space.digest[:8]}); '
+            "import them into another library"
+        )
+    if offer.dim is not None and offer.dim != space.dim:
+        raise BadInput(
+            f"these vectors have {offer.dim} numbers, those of the library ({space.name}) have "
+            f"{space.dim}"
+        )
+    where = collection or ("items" if kind == "image" else "texts")
+    return library.add_batches(offer.batches, kind=kind, collection=where)

@@ -1,0 +1,159 @@
+"""One model computed by plain open_clip in torch and by searchx, on the same pictures, in one run.
+
+    python -m tests.benchmarks.bench_encoder FOLDER [MODEL] [ROUNDS] [COUNT]
+
+MODEL is any name that searchx takes, or ``random:ARCHITECTURE`` for random weights of one of
+open_clip's, which do for speed. Plain is what open_clip's README does: its model and transform in
+single precision with all cores, batches of 16, and for whole runs a DataLoader with a worker for
+each core. Rounds take turns; the table gives medians. Beside images in a second stands how many a
+second of one core computes, by processor time with one thread, which other work on the machine
+hardly changes. "index" is a whole run of `searchx index` into a new library, the model loaded.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from indexer.pipeline import index_into
+from searchx.encoder import Encoder, canonical_name, load_encoder, load_open_clip
+from tests.benchmarks.bench_indexing import pictures
+
+_BATCH: Final = 16
+
+
+class Photos:
+    """Pictures as open_clip's transform gives them, for a DataLoader."""
+
+    def __init__(self, paths: Sequence[str], transform: Any) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.transform(Image.open(self.paths[place]).convert("RGB"))
+
+
+def random_model(architecture: str, directory: Path) -> str:
+    """Write a model directory with random weights."""
+    import json
+
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = open_clip.create_model(architecture)
+    directory.mkdir()
+    weights = {name: one.contiguous() for name, one in model.state_dict().items()}
+    save_file(weights, directory / "open_clip_model.safetensors")
+    config = {
+        "model_cfg": open_clip.get_model_config(architecture),
+        "preprocess_cfg": dict(model.visual.preprocess_cfg),
+    }
+    (directory / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return f"local-dir:{directory}"
+
+
+def plain_model(name: str) -> tuple[Any, Any, Any]:
+    """Give open_clip's model as it loads it, its transform and its tokenizer."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    model, tokenizer = load_open_clip(canonical_name(name))
+    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    return model.float().eval(), transform, tokenizer
+
+
+def plain_run(paths: Sequence[str], model: Any, transform: Any) -> None:
+    """Embed files as a script with open_clip does, and keep the rows."""
+    import torch
+
+    loader: Any = torch.utils.data.DataLoader(
+        Photos(paths, transform),  # type: ignore[arg-type]
+        _BATCH,
+        num_workers=torch.get_num_threads(),
+    )
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as place:
+        rows = [model.encode_image(batch, normalize=True).numpy() for batch in loader]
+        np.save(Path(place) / "rows.npy", np.concatenate(rows))
+
+
+def whole(paths: Sequence[str], encoder: Encoder) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        report = index_into(Path(place) / "library", list(paths), encoder)
+    assert report.embedded == len(paths), report
+
+
+def timed(step: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    started = clock()
+    step()
+    return clock() - started
+
+
+def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256") -> None:
+    import torch
+
+    with tempfile.TemporaryDirectory() as place:
+        if model.startswith("random:"):
+            model = random_model(model.removeprefix("random:"), Path(place) / "model")
+        encoder = load_encoder(model, "cpu", print)
+        plain, transform, tokenizer = plain_model(model)
+        paths = [one.path for one in pictures(str(Path(folder).absolute()))][: int(count)]
+        some = paths[: 2 * _BATCH]
+        pixels = [encoder.fit(Image.open(one).convert("RGB")) for one in some]
+        batch: Any = torch.stack([transform(Image.open(one).convert("RGB")) for one in some])
+        text = ["a photo of a dog that jumps into a lake"]
+        tokens = tokenizer(text)
+
+        def seen() -> Any:
+            parts = batch.split(_BATCH)
+            return np.concatenate([plain.encode_image(one, normalize=True) for one in parts])
+
+        steps: dict[str, tuple[int, Callable[[], object], Callable[[], object]]] = {
+            "images": (len(some), seen, lambda: encoder.embed_images(pixels)),
+            "a text": (
+                1,
+                lambda: plain.encode_text(tokens, normalize=True),
+                lambda: encoder.embed_texts(text),
+            ),
+            "index": (
+                len(paths),
+                lambda: plain_run(paths, plain, transform),
+                lambda: whole(paths, encoder),
+            ),
+        }
+        runtime = getattr(encoder, "runtime", "")
+        print(f"{model}, {runtime}, {torch.get_num_threads()} cores, {len(paths)} files")
+        with torch.inference_mode():
+            cosines = (seen() * encoder.embed_images(pixels)).sum(axis=1)
+            print(f"least cosine between both: {cosines.min():.7f}")
+            for name, (n, theirs, ours) in steps.items():
+                both: tuple[list[float], list[float]] = ([], [])
+                for _ in range(int(rounds)):
+                    both[0].append(n / timed(theirs))
+                    both[1].append(n / timed(ours))
+                told(name, median(both[0]), median(both[1]), "in a second")
+            torch.set_num_threads(1)
+            for name in ("images", "a text"):
+                n, theirs, ours = steps[name]
+                one = n / timed(theirs, time.process_time)
+                other = n / timed(ours, time.process_time)
+                told(name, one, other, "in a second of one core")
+
+
+def told(name: str, plain: float, ours: float, unit: str) -> None:
+    print(
+        f"{name:8} plain {plain:8.1f}   searchx {ours:8.1f}   {ours / plain:5.2f} x   {unit}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
