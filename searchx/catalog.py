@@ -29,7 +29,7 @@ from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse,
 from searchx.facets import Columns, read_columns
 from searchx.fetching import context, fetch, joined
 from searchx.filtering import matching
-from searchx.filters import Filter
+from searchx.filters import Filter, from_json
 from searchx.holding import (
     HeldFile,
     HeldSource,
@@ -43,7 +43,7 @@ from searchx.holding import (
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
 from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Vectors
-from searchx.writing import Content, NewFile, NewItem, Writing, chunks
+from searchx.writing import Content, NewFile, NewItem, Tagging, Writing, chunks
 
 __all__ = [
     "Catalog",
@@ -58,6 +58,7 @@ __all__ = [
     "Match",
     "NewFile",
     "NewItem",
+    "Tagging",
     "Version",
     "Writing",
 ]
@@ -354,6 +355,15 @@ class Catalog:
         """Read all values that items can be filtered by; counting in them asks nothing more."""
         with self._reading() as connection:
             return read_columns(connection)
+
+    def tagging(self) -> Tagging | None:
+        """Tell how labels were given to pictures last; None where none were."""
+        row = self._first("SELECT vocabulary, least, passing, until FROM tagging")
+        if row is None:
+            return None
+        vocabulary, least, passing, until = row
+        passes = from_json(json.loads(passing)) if passing else None
+        return Tagging(vocabulary, least, passes, until)
 
     def words(
         self, kind: Kind, text: str, limit: int, where: Filter | Ids | None = None

@@ -17,7 +17,7 @@ from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryFull, LibraryInUse
 
 FILE_NAME = "catalog.db"
-FORMAT = "0004"  # the newest migration; alembic is only imported where there is something to do
+FORMAT = "0006"  # the newest migration; alembic is only imported where there is something to do
 _PATIENCE = 30  # seconds to wait for another writer
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 

@@ -58,6 +58,7 @@ def item_of(document: Document) -> Item:
         metadata=_metadata(document.get("metadata")),
         captions=tuple(document.get("captions") or ()),
         pictures=tuple(document.get("pictures") or ()),
+        tags=tuple(document.get("tags") or ()),
     )
 
 

@@ -26,6 +26,10 @@ from searchx.records import Facet, Facets, Ids, Query
 
 _LOOKED_THROUGH: Final = 200  # values of a field that are each looked for in all others
 _CONTAINED: Final[tuple[Field, ...]] = ("camera", "lens")  # whose filter finds what contains it
+_WORDS: Final = (  # keywords of files, and those that were given to pictures wherever they are
+    "(SELECT location_id, word FROM keyword UNION ALL SELECT location.id AS location_id, word "
+    "FROM tag CROSS JOIN location ON location.item_id = tag.item_id)"
+)
 _EQUAL: Final[tuple[Field, ...]] = ("format", "orientation", "keyword")
 _YEAR: Final = re.compile(r"[1-9]\d{3}", re.ASCII)
 
@@ -143,7 +147,7 @@ class _Reading:
         return _values((name, trait, self._of_items(ids)) for name, trait, ids in found)
 
     def equal(self, field: Field) -> list[_Value]:
-        table, column = ("keyword", "word") if field == "keyword" else ("metadata", field)
+        table, column = (_WORDS, "word") if field == "keyword" else ("metadata", field)
         return _fitting(field, self._grouped(table, column), is_contained=False)
 
     def contained(self, field: Field) -> list[_Value]:

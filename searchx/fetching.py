@@ -32,6 +32,10 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
         "WHERE item.id IN :ids ORDER BY item.id, location.id"
     )
     known = _metadata(connection, ids)
+    tags: dict[int, list[str]] = {}
+    given = "SELECT item_id, word FROM tag WHERE item_id IN :ids ORDER BY rowid"
+    for row in _rows(connection, given, ids):
+        tags.setdefault(row.item_id, []).append(row.word)
     captions, pictures = _belonging(connection, ids)
     found = list(_rows(connection, statement, ids))
     told = metas(connection, {row.file for row in found if row.source.startswith(_COLLECTION)})
@@ -50,6 +54,7 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
             metadata=known.get(first.id),
             captions=(*own, *captions.get(first.id, ())) if first.kind == "image" else (),
             pictures=tuple(pictures.get(first.id, ())) if first.kind == "text" else (),
+            tags=tuple(tags.get(first.id, ())),
         )
 
 

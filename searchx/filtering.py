@@ -57,6 +57,7 @@ class _Table:
 
 _METADATA: Final = _Table("metadata", "location_id", "id")
 _KEYWORD: Final = _Table("keyword", "location_id", "id")
+_TAG: Final = _Table("tag", "item_id")  # keywords that belong to no file
 _FILE: Final = _Table("file", "id", "file_id")
 _ITEM: Final = _Table("item", "id")
 _COUNTED: Final = "(SELECT item_id, count(*) AS copies FROM location GROUP BY item_id)"
@@ -144,6 +145,9 @@ class _Matching:
                 return self._holding("file_id", files_with(self._connection, where))
             case Has("caption"):
                 return self._captioned()
+            case Has("keyword"):
+                of_files = self._items(*_HAVING["keyword"])
+                return np.union1d(of_files, self._items(_TAG, "word IS NOT NULL"))
             case Has(trait):
                 return self._items(*_HAVING[trait])
 
@@ -164,7 +168,8 @@ class _Matching:
             case "title":
                 return self._titled(pattern)
             case "keyword":
-                return self._valued(pattern, _KEYWORD, "word")
+                of_files = self._valued(pattern, _KEYWORD, "word")
+                return np.union1d(of_files, self._valued(pattern, _TAG, "word"))
             case column:
                 return self._valued(pattern, _METADATA, column)
 

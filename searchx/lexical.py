@@ -60,6 +60,11 @@ _KEYWORDS: Final = (
     f"CROSS JOIN keyword ON keyword.location_id = mine.id WHERE {_WHERE} "
     "GROUP BY mine.item_id, word ORDER BY word"
 )
+_TAGS: Final = (
+    f"SELECT mine.item_id, CAST(word AS BLOB) {_MINE}"
+    f"CROSS JOIN tag ON tag.item_id = mine.item_id WHERE {_WHERE} "
+    "GROUP BY mine.item_id, word ORDER BY word"
+)
 _TITLES: Final = (
     f"SELECT mine.item_id, CAST(title AS BLOB) {_MINE}"
     f"CROSS JOIN metadata ON metadata.location_id = mine.id WHERE {_WHERE} AND title IS NOT NULL "
@@ -74,6 +79,7 @@ _TEXTS: Final[Mapping[Kind, tuple[tuple[str, str], ...]]] = {
         ("caption", _CAPTIONS),
         ("keyword", _TITLES),
         ("keyword", _KEYWORDS),
+        ("keyword", _TAGS),
     ),
     "text": (("passage", _PASSAGES),),
 }

@@ -10,6 +10,16 @@ from typing import Final
 
 LONGEST: Final = 3  # words that are still a name for something rather than a description
 _WEB_CAPTIONS: Final = ("a photo of {}",)  # "A photo of a {label}." of the CLIP paper, any number
+# The seven that OpenAI found best for the labels of ImageNet (CLIP's Prompt_Engineering notebook).
+_ENSEMBLE: Final = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _LATIN: Final = re.compile(r"[ A-Za-zÀ-ÖØ-öø-ɏ'\u2019-]+")
 
@@ -24,6 +34,15 @@ def templates_for(model: str) -> tuple[str, ...]:
     architecture, _, weights = model.partition("/")
     is_clip = architecture.startswith(("ViT-", "RN")) and "SigLIP" not in architecture
     return _WEB_CAPTIONS if is_clip and weights.startswith(("openai", "laion")) else ()
+
+
+def ensemble_for(model: str) -> tuple[str, ...]:
+    """Give the templates around a label, whose mean stands for it; never none.
+
+    For `mini` the bare word: measured, every ensemble lowers the average precision of labels
+    (``python -m tests.benchmarks.bench_labels``).
+    """
+    return _ENSEMBLE if templates_for(model) else ("{}",)
 
 
 def prompted(text: str, templates: Sequence[str]) -> list[str]:

@@ -124,6 +124,7 @@ class Item:
     metadata: Metadata | None = None  # of the place where it was found first, for an image
     captions: tuple[str, ...] = ()  # the texts that belong to it, or were added with it: an image
     pictures: tuple[int, ...] = ()  # the images that it belongs to, for a text
+    tags: tuple[str, ...] = ()  # labels that `searchx tag` gave, for an image
 
     @property
     def path(self) -> str:
@@ -210,7 +211,8 @@ class Hit:
             return shape | {"text": item.text, "pictures": list(item.pictures)}
         metadata = item.metadata.as_dict() if item.metadata else {}
         shape |= {"width": item.width, "height": item.height}
-        return shape | {"metadata": metadata, "captions": list(item.captions)}
+        shape |= {"metadata": metadata, "captions": list(item.captions)}
+        return shape | ({"tags": list(item.tags)} if item.tags else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, load_encoder
 from searchx.errors import BadInput
 from searchx.filters import Filter
 from searchx.heat import WINDOWS, Heat, heat_of
+from searchx.labelling import Labels
 from searchx.opened import TRIES
 from searchx.paging import Page, page
 from searchx.pictures.images import open_image
@@ -32,7 +33,7 @@ from searchx.views import View
 from searchx.words import called
 
 
-class Library(Surveys, Arrays, Adding):
+class Library(Surveys, Arrays, Adding, Labels):
     """A searchable collection. Safe to use from many threads; close it, or use ``with``."""
 
     def search(

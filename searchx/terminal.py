@@ -15,6 +15,7 @@ from searchx.reasons import matched
 
 if TYPE_CHECKING:
     from searchx.evaluation import Evaluation, Retrieval
+    from searchx.labels.tagging import Tagged
     from searchx.presets import Preset
     from searchx.progress import RunProgress
     from searchx.records import Explained, Hit, Pace, Report, Skipped
@@ -192,6 +193,15 @@ def evaluation_table(evaluation: "Evaluation") -> Table:
     table.add_row("text to image", *_percents(evaluation.text_to_image))
     table.add_row("image to text", *_percents(evaluation.image_to_text))
     return table
+
+
+def tagged_lines(tagged: "Tagged", *, dry_run: bool) -> Iterator[str]:
+    """Tell how many pictures got each label, or would get it."""
+    width = max(len(f"{count:,}") for count in tagged.labels.values())
+    for name, count in tagged.labels.items():
+        yield f"{count:>{width},}  {visible(name)}"
+    verb = "would get" if dry_run else "have"
+    yield f"{tagged.tagged:,} of {tagged.pictures:,} pictures {verb} a label or more"
 
 
 def presets_table(presets: Mapping["Preset", bool]) -> Table:

@@ -1,5 +1,6 @@
 """What can be changed in a catalog, inside one transaction: ``with catalog.writing() as tx``."""
 
+import json
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from searchx import entries, lexical
 from searchx.errors import BadInput, SpaceMismatch
+from searchx.filters import Filter, as_json
 from searchx.records import Kind, Metadata, Space
 
 CHUNK: Final = 500  # bound parameters in one statement; SQLite allows 999 in its oldest form
@@ -62,6 +64,16 @@ class NewFile:
     contents: Sequence[Content] = ()
     companions: str = ""  # the sidecars that were read with it, with sizes and times
     reason: str | None = None  # why it was skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """How labels were given to pictures last."""
+
+    vocabulary: str  # its entries, as JSON
+    least: float  # the chance from which on a label was given
+    passing: Filter | None  # what was looked at; None: all
+    until: int  # the highest id there was
 
 
 class Writing:
@@ -256,6 +268,39 @@ class Writing:
         count = "SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id "
         count += "WHERE folder.source_id = :source AND reason IS NULL"
         return int(self._scalar(count, {"source": source}) or 0)
+
+    def set_tags(self, tags: Mapping[int, Collection[str]]) -> None:
+        """Give items their tags, by id, in place of those that they had; not to those gone."""
+        wanted = {(id, storable(word)) for id, words in tags.items() for word in words}
+        held = _sql(
+            "SELECT item_id, word FROM tag WHERE item_id IN (SELECT value FROM json_each(:ids))"
+        )
+        rows = self._connection.execute(held, {"ids": json.dumps(list(tags))})
+        known = {(row.item_id, row.word) for row in rows}
+        if gone := sorted(known - wanted):
+            self._connection.exec_driver_sql("DELETE FROM tag WHERE item_id = ? AND word = ?", gone)
+        if new := sorted(wanted - known):
+            self._connection.exec_driver_sql(
+                "INSERT INTO tag (item_id, word) SELECT id, ?2 FROM item WHERE id = ?1", new
+            )
+
+    def remember_tagging(self, tagging: Tagging) -> None:
+        """Keep how labels were given last."""
+        passing = "" if tagging.passing is None else json.dumps(as_json(tagging.passing))
+        values = {"vocabulary": tagging.vocabulary, "least": tagging.least}
+        self._run("DELETE FROM tagging")
+        self._run(
+            "INSERT INTO tagging (vocabulary, least, passing, until) "
+            "VALUES (:vocabulary, :least, :passing, :until)",
+            {**values, "passing": passing, "until": tagging.until},
+        )
+
+    def drop_tags(self) -> int:
+        """Forget all tags and how they were given; gives how many items had some."""
+        count = self._scalar("SELECT count(DISTINCT item_id) FROM tag", {})
+        self._run("DELETE FROM tag")
+        self._run("DELETE FROM tagging")
+        return int(count)
 
     def drop_orphans(self) -> int:
         """Remove the items that no file holds any more, with their vectors; gives how many."""

@@ -354,11 +354,35 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.views",
         "searchx.wishes",
     },
+    "searchx.labels": set[str](),  # the names stand in its modules
+    "searchx.labels.vocabulary": {"searchx.errors"},
+    "searchx.labels.classifier": RECORDS
+    | {
+        "searchx.encoder",
+        "searchx.labels.vocabulary",
+        "searchx.prompts",
+        "searchx.relevance",
+    },
+    "searchx.labels.tagging": {
+        "searchx.catalog",
+        "searchx.labels.classifier",
+        "searchx.labels.vocabulary",
+    },
+    "searchx.labelling": RECORDS
+    | {
+        "searchx.blocks",
+        "searchx.catalog",
+        "searchx.labels",
+        "searchx.opened",
+        "searchx.requests",
+        "searchx.views",
+    },
     "searchx.search": RECORDS
     | {
         "searchx.adding.library",
         "searchx.adding.spaces",
         "searchx.arrays",
+        "searchx.labelling",
         "searchx.backdrops",
         "searchx.cursors",
         "searchx.encoder",
@@ -448,6 +472,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.cli.exchange": {"searchx"},
     "searchx.cli.hits": {"searchx"},
     "searchx.cli.ask": {"searchx", "web"},
+    "searchx.cli.labels": {"searchx"},
     "searchx.cli.upkeep": {"searchx"},
     "searchx.cli.models": {"searchx", "indexer"},
     "searchx.cli.bringing": {"searchx"},

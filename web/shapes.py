@@ -216,6 +216,7 @@ class ItemShape(BaseModel):
     height: int | None = None
     metadata: MetadataShape | None = None
     captions: list[str] | None = None
+    tags: list[str] | None = None  # labels that `searchx tag` gave
 
 
 class ContextShape(BaseModel):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from searchx.cli import ask, bringing, doctor, exchange, ingest, models, upkeep
+from searchx.cli import ask, bringing, doctor, exchange, ingest, labels, models, upkeep
 from searchx.cli.output import flushed, tell
 from searchx.cli.usage import Command
 from searchx.errors import SearchxError
@@ -35,6 +35,7 @@ app.command(cls=Command)(ask.search)
 app.command(cls=Command)(ask.serve)
 app.command(cls=Command)(ask.mcp)
 app.command(cls=Command)(ask.status)
+app.command(cls=Command)(labels.tag)
 app.command(cls=Command)(ingest.forget)
 app.add_typer(source, name="source")
 source.command("move", cls=Command)(ingest.move_source)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from searchx.cli.labels import tag_new
 from searchx.cli.options import (
     DeviceOption,
     JsonOption,
@@ -91,11 +92,13 @@ def index(
             options=options,
             rules=rules,
         )
+    tagged = tag_new(library, device) if report.added else None
     named = spelled(library)
     if as_json:
         print_json(report.as_dict())
     else:
         print_lines(report_lines(report, f"searchx status{named} --skipped"))
+        print_lines([tagged] if tagged else [])
     _check_any_was_read(paths or (), report)
     if as_json:
         return

@@ -64,3 +64,24 @@ def test_doctor_measures_and_says_how_long_a_folder_would_take(place: Place, ask
     lines = ask("doctor", library=place.library).out
     assert "torch (SEARCHX_RUNTIME asks for it)" in lines
     one_line(ask("doctor", place.photos / "nowhere", library=place.library), "nowhere")
+
+
+def test_train_takes_ids_of_the_library_and_pairs_to_measure_on(
+    place: Place, tmp_path: Path, ask: Ask
+) -> None:
+    found = json.loads(ask("search", "--where", "kind:image", "--json", library=place.library).out)
+    ids = [hit["id"] for hit in found["hits"]]
+    rows = "\n".join(f"{one},{other}" for one in ids for other in ids if one < other)
+    links = tmp_path / "links.csv"
+    links.write_text(f"seen,bought\n{rows}\n", encoding="utf-8")
+    out = tmp_path / "out"
+    options = ("--method", "lora", "--rank", "2", "--epochs", "1", "--batch", "2")
+    pairs = (place.photos, "--validation-pairs", place.photos, "--interactions", links)
+    answer = ask("train", *pairs, *options, "--model", place.model, "--out", out)
+    assert (answer.code, answer.out) == (0, f"{out}\n")
+    for told in ("text to image", "image to text", "item to item"):
+        assert told in answer.err.splitlines()[-1]
+    assert ask("eval", place.photos, "--model", out).code == 0
+    links.write_text("seen,bought\n1,999999\n", encoding="utf-8")
+    one_line(ask("train", "--interactions", links, "--out", tmp_path / "no"), "item 999999")
+    one_line(ask("train", "--out", tmp_path / "no"), "nothing to train on")

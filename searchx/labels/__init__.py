@@ -1,0 +1,1 @@
+"""Labels from a vocabulary of the user's own: read it, judge pictures by it, keep what is found."""
