@@ -147,14 +147,35 @@ def _covered(named: Sequence[Path | str], sources: Sequence[str]) -> tuple[str, 
 def supply_of(
     library: Path, encoder: Encoder | str | None, device: str, announce: Announce | None
 ) -> Encoder | Supply:
-    """Give the encoder for a library, or what loads it: at once where it may be a wrong one."""
+    """Give the encoder for a library, or what loads it: at once where it may be a wrong one.
+
+    What loads the library's own model gives the one that serves when it is called: a migration may
+    have let another model take over.
+    """
     if encoder is not None and not isinstance(encoder, str):
         return encoder
     name = _model_for(library, encoder)
     space = _space_of(library)
     if space is None or name != space.name:
         return load_encoder(name, device, announce)
-    return cache(lambda: load_encoder(name, device, announce))
+    return _Own(library, device, announce)
+
+
+class _Own:
+    """Loads the model of a library, again where another one has taken over."""
+
+    def __init__(self, library: Path, device: str, announce: Announce | None) -> None:
+        self._library = library
+        self._device = device
+        self._announce = announce
+        self._loaded: Encoder | None = None
+
+    def __call__(self) -> Encoder:
+        space = _space_of(self._library)
+        name = DEFAULT_MODEL if space is None else space.name
+        if self._loaded is None or (space and self._loaded.space.digest != space.digest):
+            self._loaded = load_encoder(name, self._device, self._announce)
+        return self._loaded
 
 
 def model_of(library: Path) -> str:
@@ -278,8 +299,7 @@ class _Run:
     def _count(self, plans: Sequence[Plan]) -> int:
         if self.options.workers is not None:
             return self.options.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return min(cores or 1, MOST_WORKERS, sum(one.changed for one in plans))
+        return min(cores(), MOST_WORKERS, sum(one.changed for one in plans))
 
     def _tasks(self, plans: Sequence[Plan], stages: Stages) -> Iterator[Task]:
         """Give the files to read, with what was known of each told to the stages."""
@@ -313,6 +333,12 @@ class _Run:
         for file, digests in self.catalog.digests(gone).items():
             if file not in elsewhere:
                 yield digests
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return found or 1
 
 
 def _note(tx: Writing, source: str, problem: Problem) -> None:

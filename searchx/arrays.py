@@ -89,7 +89,8 @@ class Arrays(Opened):
 
         Raises BadInput where one of them is not in the library.
         """
-        rows, missing = rows_of(self._both(), ids_of(ids), self._space().dim)
+        wanted = ids_of(ids)
+        rows, missing = self._in_one_space(lambda: rows_of(self._both(), wanted, self._space().dim))
         check_known(missing)
         return rows
 
@@ -183,8 +184,7 @@ class Arrays(Opened):
         for one in (kind, to or kind):
             check_kind(one)
         check(k)
-        self._space()
-        source, target = self._view(kind), self._view(to or kind)
+        source, target = self._in_one_space(lambda: (self._view(kind), self._view(to or kind)))
         asked = source.choose(self._catalog, filter_of(of))
         found = target.choose(self._catalog, filter_of(where))
         return similar_items(source, asked, target, found, k)
@@ -201,20 +201,25 @@ class Arrays(Opened):
     ) -> Lists:
         check_kind(to)
         check(k)
-        dim = self._space().dim
-        wishes = Wishes.of(options, self._backdrops.duplicates)
-        asked = asked_by(liked, disliked, exclude, dim, options)
+        passes = filter_of(where)
         group = options.get("group")
-        view = self._view(to)
-        return Recommender(
-            view=view,
-            choice=view.choose(self._catalog, filter_of(where)),
-            views=tuple(self._both()),
-            usual=self._backdrops.usual,
-            dim=dim,
-            wishes=wishes,
-            groups=None if group is None else Groups(self._catalog, group),
-        ).lists(asked, k)
+
+        def lists() -> Lists:
+            dim = self._space().dim
+            wishes = Wishes.of(options, self._backdrops.duplicates)
+            asked = asked_by(liked, disliked, exclude, dim, options)
+            view = self._view(to)
+            return Recommender(
+                view=view,
+                choice=view.choose(self._catalog, passes),
+                views=tuple(self._both()),
+                usual=self._backdrops.usual,
+                dim=dim,
+                wishes=wishes,
+                groups=None if group is None else Groups(self._catalog, group),
+            ).lists(asked, k)
+
+        return self._in_one_space(lists)
 
     def _rows(self, queries: Vectors | Sequence[str | Query]) -> Vectors:
         """Turn what `search_batch` takes into vectors (q, dim)."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,7 @@ from searchx.views import View, read_view
 
 _SAMPLE: Final = 2_000  # vectors of a kind; its moments are then known to some percent
 _PAIRED: Final = 1_000  # of them that are compared with each other
+_Origin: TypeAlias = tuple[str, str]  # a library, and the space of its vectors
 _PICTURES: Final = 32  # that near duplicates are told by, for an encoder that is not known
 
 
@@ -68,8 +69,8 @@ class Backdrops:
     def __init__(self, catalog: Catalog, encoder: Callable[[], Encoder]) -> None:
         self._catalog = catalog
         self._encoder = encoder
-        self._measured: dict[Direction, tuple[str, int, Backdrop]] = {}
-        self._usual: dict[Kind, tuple[str, int, Usual]] = {}
+        self._measured: dict[Direction, tuple[_Origin, int, Backdrop]] = {}
+        self._usual: dict[Kind, tuple[_Origin, int, Usual]] = {}
         self._references: tuple[str, Vectors] | None = None  # with the digest of their space
         self._threshold: tuple[str, float] | None = None  # the same
         self._measuring = threading.RLock()
@@ -83,10 +84,11 @@ class Backdrops:
         direction = Direction(asked, view.kind)
         with self._measuring:
             known = self._measured.get(direction)
-            if known and known[0] == view.version.library and _is_near(known[1], view.count):
+            if known and known[0] == _origin(view) and _is_near(known[1], view.count):
                 return known[2]
-            made = self._measure(direction, view, images)
-            self._measured[direction] = (view.version.library, view.count, made)
+            made, is_of_now = self._measure(direction, view, images)
+            if is_of_now:
+                self._measured[direction] = (_origin(view), view.count, made)
             return made
 
     def prepare(self) -> None:
@@ -100,10 +102,10 @@ class Backdrops:
         """Tell how alike the items of a view are; needs no encoder."""
         with self._measuring:
             known = self._usual.get(view.kind)
-            if known and known[0] == view.version.library and _is_near(known[1], view.count):
+            if known and known[0] == _origin(view) and _is_near(known[1], view.count):
                 return known[2]
             made = Usual.of(view.sample(_SAMPLE))
-            self._usual[view.kind] = (view.version.library, view.count, made)
+            self._usual[view.kind] = (_origin(view), view.count, made)
             return made
 
     def duplicates(self) -> float:
@@ -123,31 +125,39 @@ class Backdrops:
             self._threshold = (digest, found)
             return found
 
-    def _measure(self, direction: Direction, view: View, images: Callable[[], View]) -> Backdrop:
+    def _measure(
+        self, direction: Direction, view: View, images: Callable[[], View]
+    ) -> tuple[Backdrop, bool]:
+        """Measure, and tell whether that is to be kept; nothing of two models is compared."""
         sample = view.sample(_SAMPLE)
         if not len(sample):
-            return Backdrop(None, sample)
+            return Backdrop(None, sample), True
         space = self._catalog.space()
         if space is not None and is_given(space):  # no caption can be embedded into it
-            return Backdrop(None, sample)
-        references = self._captions()
-        if references.shape[1] != sample.shape[1]:  # another model took its place just now
-            return Backdrop(None, sample)
-        digest = self._references[0] if self._references else ""
+            return Backdrop(None, sample), space.digest == view.version.space
+        digest, references = self._captions()
+        if digest != view.version.space:  # another model took its place just now
+            return Backdrop(None, sample), False
         kept = kept_background(self._catalog.directory, view.version, digest, direction, references)
         if kept is not None:
-            return Backdrop(kept, sample)
+            return Backdrop(kept, sample), True
         asked = None
         if direction == Direction("image", "text"):
-            asked = images().sample(_SAMPLE)
-            if not len(asked) or asked.shape[1] != sample.shape[1]:
-                return Backdrop(None, sample)
+            pictures = images()
+            if pictures.version.space != digest:
+                return Backdrop(None, sample), False
+            asked = pictures.sample(_SAMPLE)
+            if not len(asked):
+                return Backdrop(None, sample), True
         background = Background.of(direction, view.count, sample, references, asked)
         keep_background(self._catalog.directory, view.version, digest, background)
-        return Backdrop(background, sample)
+        return Backdrop(background, sample), True
 
-    def _captions(self) -> Vectors:
-        """Give the vectors of everyday captions; the encoder is loaded where they are not kept."""
+    def _captions(self) -> tuple[str, Vectors]:
+        """Give the vectors of everyday captions, with the digest of their space.
+
+        The encoder is loaded where they are not kept.
+        """
         directory, space = self._catalog.directory, self._catalog.space()
         known = self._references
         if known is None or space is None or known[0] != space.digest:
@@ -156,7 +166,7 @@ class Backdrops:
                 encoder = self._encoder()
                 space, kept = encoder.space, references_of(directory, encoder)
             self._references = known = (space.digest, kept)
-        return known[1]
+        return known
 
     def _pictures(self) -> Iterator[Image.Image]:
         """Open some pictures of the library; those that cannot be opened now are left out."""
@@ -166,6 +176,10 @@ class Backdrops:
         for item in list(items.values())[:_PICTURES]:
             with suppress(SearchxError, OSError):
                 yield read_picture(open_content(item.locations[0])).image
+
+
+def _origin(view: View) -> _Origin:
+    return view.version.library, view.version.space
 
 
 def _is_near(before: int, now: int) -> bool:

@@ -43,6 +43,7 @@ from searchx.holding import (
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
 from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Vectors
+from searchx.spaces.beside import Beside
 from searchx.writing import Content, NewFile, NewItem, Tagging, Writing, chunks
 
 __all__ = [
@@ -90,16 +91,21 @@ class KnownFiles:
 class Version:
     """How far the catalog has come; equal versions mean that nothing appeared or was removed.
 
-    The numbers only grow; a catalog restored from a backup has smaller ones.
+    And that vectors are those of the same space. The numbers only grow; a catalog restored from a
+    backup has smaller ones.
     """
 
     library: str  # identity of this catalog; no other one has it, except copies of this one
     added: int  # number of the newest appearance: an item got its first location
     removed: int  # number of the newest removal: an item lost its last location
+    space: str = ""  # digest of the space that vectors are read from; empty where there is none
 
 
 class Catalog:
-    """One library's catalog. Safe to use from many threads; each call is one transaction."""
+    """One library's catalog. Safe to use from many threads; each call is one transaction.
+
+    Its vectors are those of the space that serves, or of the one that it was told to read.
+    """
 
     def __init__(self, directory: Path, engine: sa.Engine) -> None:
         self.directory = directory
@@ -107,6 +113,8 @@ class Catalog:
         self._is_closed = False
         self._lock = FileLock(directory / "indexing.lock")
         self._holder = directory / "indexing.json"  # who holds it, for people
+        self._migration_lock = FileLock(directory / "migrating.lock")
+        self._reads = _Reads("", only_served=True)
         self._here = threading.local()  # the moment that a thread is looking at
 
     @classmethod
@@ -137,37 +145,84 @@ class Catalog:
         self._is_closed = True
         self._opened.dispose()
 
+    def in_space(self, space: Space) -> "Catalog":
+        """Give this catalog with the vectors of one space, be it complete or not.
+
+        For who migrates: `indexing` holds what belongs to that space only, as `migrating` does.
+        """
+        other = Catalog(self.directory, self._opened)
+        other._reads = _Reads(space.digest, only_served=False)
+        other._lock = self._migration_lock
+        other._holder = self.directory / "migrating.json"
+        return other
+
+    def stay_in(self, space: Space) -> None:
+        """Read the vectors of a space from now on, for as long as it is kept."""
+        self._reads = _Reads(space.digest, only_served=True)
+
     @contextmanager
     def indexing(self) -> Iterator[None]:
         """Hold the library as its one indexer; raises LibraryInUse when another one does."""
+        with self._held(self._lock, self._holder, "written"):
+            yield
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Hold the space beside the one that serves; raises LibraryInUse when another one does."""
+        with self._held(self._migration_lock, self.directory / "migrating.json", "migrated"):
+            yield
+
+    @contextmanager
+    def _held(self, lock: FileLock, holder: Path, done: str) -> Iterator[None]:
         try:
-            self._lock.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise LibraryInUse(
-                f"{self.directory} is being written by another process{_named(self._holder)}; "
+                f"{self.directory} is being {done} by another process{_named(holder)}; "
                 "wait until it is done"
             ) from error
         except OSError as error:
             raise not_writable(self.directory, error) from error
         try:
-            if self._lock.lock_counter == 1:
-                _sign(self._holder)
+            if lock.lock_counter == 1:
+                _sign(holder)
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     @contextmanager
     def writing(self) -> Iterator["Writing"]:
         """Write in one transaction: all of it happens, or nothing."""
+        with self._changing() as connection:
+            tx = Writing(connection)
+            yield tx
+            tx.settle()
+
+    @contextmanager
+    def beside(self, *, writing: bool = False) -> Iterator[Beside]:
+        """Look at the space beside the one that serves, or change it, in one transaction."""
+        if not writing:
+            with self._reading() as connection:
+                yield Beside(connection)
+            return
+        with self._changing() as connection:
+            yield Beside(connection)
+            Writing(connection).settle()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
         with plain_errors(self.directory), self._engine.connect() as connection:
             connection = connection.execution_options(searchx_begin="IMMEDIATE")
             with connection.begin():
-                tx = Writing(connection)
-                yield tx
-                tx.settle()
+                yield connection
 
     def space(self) -> Space | None:
-        """Give the space that this library's vectors live in; None before the first indexing."""
+        """Give the space that vectors are read from; None before the first indexing."""
+        row = self._first(self._reads.space)
+        return Space(*row) if row else None
+
+    def serving(self) -> Space | None:
+        """Give the space that serves; another one than `space` where a migration has ended."""
         row = self._first("SELECT name, digest, dim FROM space")
         return Space(*row) if row else None
 
@@ -251,7 +306,9 @@ class Catalog:
         """Tell whether this content has a vector already; asked for every picture of a run."""
         with self._reading() as connection:
             found = connection.exec_driver_sql(
-                "SELECT 1 FROM item WHERE kind = ? AND digest = ?", (kind, bytes.fromhex(digest))
+                "SELECT 1 FROM item JOIN vector ON vector.item_id = item.id "
+                "WHERE kind = ? AND digest = ?",
+                (kind, bytes.fromhex(digest)),
             )
             return found.first() is not None
 
@@ -262,7 +319,7 @@ class Catalog:
 
     def version(self) -> Version:
         """Tell how far the catalog has come; cheap enough to ask before every query."""
-        row = self._first(_VERSION)
+        row = self._first(self._reads.version)
         assert row is not None
         return Version(*row)
 
@@ -288,13 +345,12 @@ class Catalog:
         that no file holds (yet, or any more) is not there, whether it has a vector or not.
         """
         with self._reading() as connection:
-            version = _version(connection)
-            dim = connection.execute(sa.text("SELECT dim FROM space")).scalar() or 0
+            version, table, dim = self._reads.look(connection)
             rows = connection.execute(
                 sa.text(
                     "SELECT vector.item_id, vector.data FROM appearance "
                     "CROSS JOIN item ON item.id = appearance.item_id "
-                    "CROSS JOIN vector ON vector.item_id = item.id "
+                    f"CROSS JOIN {table} AS vector ON vector.item_id = item.id "
                     "WHERE appearance.id > :after AND item.kind = :kind ORDER BY appearance.id"
                 ),
                 {"after": after, "kind": kind},
@@ -310,17 +366,14 @@ class Catalog:
     def rows(self, kind: Kind) -> Iterator[tuple[Rows, Version]]:
         """Read all vectors of a kind by ascending id, as of one moment, some at a time."""
         with self._reading() as connection:
-            version = _version(connection)
-            dim = connection.execute(sa.text("SELECT dim FROM space")).scalar() or 0
-            yield (
-                Rows(_count_appeared(connection, kind, 0), dim, _blocks(connection, kind, dim)),
-                version,
-            )
+            version, table, dim = self._reads.look(connection)
+            count = _count_appeared(connection, table, kind, 0)
+            yield Rows(count, dim, _blocks(connection, table, kind, dim)), version
 
     def count_appeared(self, kind: Kind, after: int) -> int:
         """Count the items of a kind that appeared after number `after`."""
         with self._reading() as connection:
-            return _count_appeared(connection, kind, after)
+            return _count_appeared(connection, self._reads.look(connection)[1], kind, after)
 
     def removed(self, after: int, until: int) -> Ids:
         """Give the ids of items removed after removal number `after`, up to number `until`.
@@ -394,10 +447,10 @@ class Catalog:
         Items that are gone, or in no file, are left out.
         """
         with self._reading() as connection:
-            dim = connection.execute(sa.text("SELECT dim FROM space")).scalar() or 0
+            _, table, dim = self._reads.look(connection)
             rows = connection.execute(
                 sa.text(
-                    "SELECT vector.item_id, vector.data FROM vector "
+                    f"SELECT vector.item_id, vector.data FROM {table} AS vector "
                     "JOIN appearance ON appearance.item_id = vector.item_id "
                     "WHERE vector.item_id IN (SELECT value FROM json_each(:ids)) "
                     "ORDER BY vector.item_id"
@@ -410,9 +463,10 @@ class Catalog:
     def vector(self, item_id: int) -> Vectors:
         """Read one item's vector as (1, dim); raises BadInput when there is none."""
         with self._reading() as connection:
+            _, table, _ = self._reads.look(connection)
             blob = connection.execute(
                 sa.text(
-                    "SELECT data FROM vector JOIN appearance USING (item_id) WHERE item_id = :id"
+                    f"SELECT data FROM {table} JOIN appearance USING (item_id) WHERE item_id = :id"
                 ),
                 {"id": item_id},
             ).scalar()
@@ -501,17 +555,13 @@ class Catalog:
 
     def mend(self) -> list[str]:
         """Put right what `inspect` finds in the rows; gives what was done, a line each."""
-        with plain_errors(self.directory), self._engine.connect() as connection:
-            connection = connection.execution_options(searchx_begin="IMMEDIATE")
-            with connection.begin():
-                return mend(connection)
+        with self._changing() as connection:
+            return mend(connection)
 
     def compact(self) -> None:
         """Give back the space of what is gone. The snapshots must be as new as the catalog."""
-        with plain_errors(self.directory), self._engine.connect() as connection:
-            connection = connection.execution_options(searchx_begin="IMMEDIATE")
-            with connection.begin():
-                connection.execute(sa.text("DELETE FROM removal"))  # no snapshot asks for them
+        with self._changing() as connection:
+            connection.execute(sa.text("DELETE FROM removal"))  # no snapshot asks for them
         with plain_errors(self.directory):
             shrink(self._engine)
 
@@ -605,25 +655,49 @@ class Known:
         return known
 
 
-_VERSION: Final = (
-    "SELECT (SELECT id FROM library) AS library, "
-    # The highest number given out; the highest in the table falls when an item goes.
-    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'appearance'), 0) AS added, "
-    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'removal'), 0) AS removed"
+_SPACES: Final = (
+    "SELECT name, digest, dim, 'vector' AS held, 1 AS has_served, 0 AS place FROM space "
+    "UNION ALL SELECT name, digest, dim, 'other_vector', has_served, 1 FROM other_space"
 )
 
 
-def _version(connection: sa.Connection) -> Version:
-    return Version(*connection.execute(sa.text(_VERSION)).one())
+class _Reads:
+    """Which space vectors are read from: one by its digest where it is there, else what serves.
+
+    With `only_served`, only one that has served: another one may not be complete.
+    """
+
+    def __init__(self, digest: str, only_served: bool) -> None:
+        wanted = f"digest = CAST(x'{digest.encode().hex()}' AS TEXT)"
+        wanted += " AND has_served" if only_served else ""
+        chosen = f"FROM ({_SPACES}) ORDER BY ({wanted}) DESC, place LIMIT 1"
+        if not digest:
+            chosen = "FROM space"
+        self.space = f"SELECT name, digest, dim {chosen}"
+        self.version = (
+            "SELECT (SELECT id FROM library) AS library, "
+            # The highest number given out; the highest in the table falls when an item goes.
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'appearance'), 0) AS added, "
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'removal'), 0) AS removed, "
+            f"coalesce((SELECT digest {chosen}), '') AS space"
+        )
+        held = "held" if digest else "'vector' AS held"
+        self._held = sa.text(f"SELECT {held}, dim {chosen}")
+
+    def look(self, connection: sa.Connection) -> tuple[Version, str, int]:
+        """Give the version, the table of the vectors, and their width."""
+        version = Version(*connection.execute(sa.text(self.version)).one())
+        row = connection.execute(self._held).first()
+        return version, *(("vector", 0) if row is None else (str(row.held), int(row.dim)))
 
 
 # CROSS JOIN is how SQLite is told the order of tables: left to itself it begins with all items of a
 # kind, also where few have appeared since, and sorts the vectors that it could have read in order.
-def _count_appeared(connection: sa.Connection, kind: Kind, after: int) -> int:
+def _count_appeared(connection: sa.Connection, table: str, kind: Kind, after: int) -> int:
     counted = connection.execute(
         sa.text(
             "SELECT count(*) FROM appearance CROSS JOIN item ON item.id = appearance.item_id "
-            "CROSS JOIN vector ON vector.item_id = item.id "
+            f"CROSS JOIN {table} AS vector ON vector.item_id = item.id "
             "WHERE appearance.id > :after AND item.kind = :kind"
         ),
         {"after": after, "kind": kind},
@@ -632,13 +706,13 @@ def _count_appeared(connection: sa.Connection, kind: Kind, after: int) -> int:
 
 
 def _blocks(
-    connection: sa.Connection, kind: Kind, dim: int
+    connection: sa.Connection, table: str, kind: Kind, dim: int
 ) -> Iterator[tuple[Ids, np.ndarray[Any, np.dtype[np.float16]]]]:
     found = connection.execution_options(stream_results=True).execute(
         sa.text(
             "SELECT vector.item_id, vector.data FROM appearance "
             "CROSS JOIN item ON item.id = appearance.item_id "
-            "CROSS JOIN vector ON vector.item_id = item.id "
+            f"CROSS JOIN {table} AS vector ON vector.item_id = item.id "
             "WHERE item.kind = :kind ORDER BY appearance.item_id"
         ),
         {"kind": kind},
@@ -660,7 +734,8 @@ def _halves(data: bytes | bytearray, count: int, dim: int) -> Halves:
 
 def _embedded(connection: sa.Connection, kind: Kind, digests: Collection[str]) -> set[str]:
     statement = sa.text(
-        "SELECT digest FROM item WHERE kind = :kind AND digest IN :digests"
+        "SELECT digest FROM item JOIN vector ON vector.item_id = item.id "
+        "WHERE kind = :kind AND digest IN :digests"
     ).bindparams(sa.bindparam("digests", expanding=True))
     found: set[str] = set()
     for chunk in chunks(list(digests)):

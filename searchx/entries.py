@@ -76,6 +76,7 @@ def put(connection: sa.Connection, folder: int, entries: Sequence[Entry]) -> Put
     cursor = connection.connection.cursor()
     done = Put()
     items = _items(cursor, entries)
+    done.touched.update(_revived(cursor, entries, items))
     known = _files(cursor, folder, [one.id for one in entries])
     held = dict(_held(cursor, known.values()))
     told = _attributes(cursor, known.values())
@@ -264,6 +265,21 @@ def _items(cursor: Any, entries: Sequence[Entry]) -> dict[tuple[Kind, str], int]
         [(added[key], one.vector, zlib.crc32(one.vector or b"")) for key, one in new.items()],
     )
     return found | added
+
+
+def _revived(
+    cursor: Any, entries: Sequence[Entry], items: Mapping[tuple[Kind, str], int]
+) -> Iterator[int]:
+    """Give items their vectors that have none: the model that took over could not embed them."""
+    for view in (view for one in entries for view in one.views if view.vector is not None):
+        item = items[view.kind, view.digest]
+        cursor.execute(
+            "INSERT INTO vector (item_id, data, checksum) VALUES (?, ?, ?) "
+            "ON CONFLICT (item_id) DO NOTHING",
+            (item, view.vector, zlib.crc32(view.vector or b"")),
+        )
+        if cursor.rowcount:
+            yield item
 
 
 def _item_ids(cursor: Any, wanted: Collection[tuple[Kind, str]]) -> dict[tuple[Kind, str], int]:

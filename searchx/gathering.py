@@ -168,7 +168,7 @@ class Gatherer:
 
     def _found(self, view: View, where: Filter | None, threshold: float) -> list[_Group]:
         touched = self._catalog.touched()
-        key = (view.kind, view.version.library, where)
+        key = (view.kind, view.version.library, view.version.space, where)
         known = self._groups.get(key)
         if known is None or not known.will_do(touched):
             began = time.monotonic()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -14,6 +14,7 @@ from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
 from searchx.questions import Question, question_of
 from searchx.records import Kind, Query, Space, Vectors
+from searchx.taking_over import TakingOver
 from searchx.turns import Turns
 from searchx.views import View, is_current, read_view
 
@@ -46,6 +47,8 @@ class Opened:
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
+        self._has_fitted = False  # the encoder answered here; the library may have moved on since
+        self._taking_over: TakingOver | None = None
         # Each waits now and then, for SQLite or for Python's lock; many more would all be late.
         self._turns = threading.BoundedSemaphore(2 * (os.cpu_count() or 2))
         self._bulk = Turns(_BULK, None if patience is None else _BULK_WAITING)
@@ -103,14 +106,17 @@ class Opened:
             if not self._loading.acquire(timeout=-1 if self._patience is None else self._patience):
                 raise Busy("the model is still being loaded; ask again in a moment")
             try:
+                space = self._space()  # after the wait: another model may have taken over
                 encoder = self._encoder
                 if encoder is None or not self._fits(encoder, space):
                     _check_known(space)
-                    encoder = load_encoder(space.name, self._device, self._announce)
-                    self._encoder = encoder
+                    self._encoder = encoder = self._loaded(space, encoder)
             finally:
                 self._loading.release()
         _check_space(space, encoder.space)
+        if not self._has_fitted:
+            self._has_fitted = True
+            self._catalog.stay_in(space)
         return encoder
 
     def embed_query(self, query: Query) -> Vectors:
@@ -118,11 +124,59 @@ class Opened:
         return vector_of(question_of(query, self.queries, self._catalog))[None]
 
     def _fits(self, encoder: Encoder, space: Space) -> bool:
-        """Tell whether to go on with an encoder; another model may have made the library anew."""
-        return self._is_given or encoder.space.name == space.name
+        """Tell whether to go on with an encoder, be it to find that it is of other weights.
+
+        Another model may have made the library anew, or have taken over in it.
+        """
+        if _is_of(encoder.space, space):
+            return True
+        return not self._has_fitted and (self._is_given or encoder.space.name == space.name)
+
+    def _loaded(self, space: Space, before: Encoder | None) -> Encoder:
+        """Load the encoder of a space; where one was given that fits no more, try to."""
+        self._has_fitted = False
+        try:
+            return self._load(space.name)
+        except ModelError:
+            if before is None or not self._is_given:
+                raise
+            return before  # which is refused with both names
+
+    def _load(self, name: str) -> Encoder:
+        return load_encoder(name, self._device, self._announce)
+
+    def _follow(self) -> None:
+        """Have the model loaded that has taken over in this library; until then, all stays.
+
+        Encoder, snapshots and vectors change hands together, between two queries.
+        """
+        if not self._has_fitted:
+            return
+        serving = self._catalog.serving()
+        if serving is None or self._encoder is None or serving == self._catalog.space():
+            return
+        taking = self._taking_over
+        if taking is None or not taking.is_about(serving):
+            with self._refreshing:
+                if self._taking_over is taking:
+                    self._taking_over = TakingOver(self._catalog, serving, self._load, self._take)
+
+    def _serving(self) -> Space:
+        """Give the space that serves, for who writes; a model that has taken over is waited for."""
+        self._follow()
+        if self._taking_over is not None:
+            self._taking_over.wait()
+        return self._space()
+
+    def _take(self, encoder: Encoder, views: Mapping[Kind, View]) -> None:
+        with self._loading, self._refreshing:
+            self._encoder = encoder
+            self._catalog.stay_in(encoder.space)
+            self._views.update(views)
 
     def _in_one_space(self, work: Callable[[], T]) -> T:
-        """Do what embeds and compares; again where the library was made anew by another model."""
+        """Do what embeds and compares; again where another model made the library or took over."""
+        self._follow()
         for _ in range(TRIES):
             space = self._space()
             try:
@@ -169,10 +223,14 @@ def _check_known(space: Space) -> None:
         )
 
 
-def _check_space(library: Space, encoder: Space) -> None:
+def _is_of(encoder: Space, library: Space) -> bool:
     if is_given(library) and library.dim == encoder.dim:
-        return  # who gives an encoder knows where the vectors come from
-    if library.digest != encoder.digest:
+        return True  # who gives an encoder knows where the vectors come from
+    return library.digest == encoder.digest
+
+
+def _check_space(library: Space, encoder: Space) -> None:
+    if not _is_of(encoder, library):
         raise SpaceMismatch(
             f'the library was made by model "{library.name}" (weights {library.digest[:8]}), but '
             f'"{encoder.name}" now has weights {encoder.digest[:8]}; index again into another '

@@ -61,8 +61,8 @@ class RunProgress:
             "texts": self.texts,
             "share": round(self.share, 4),
             "pace": self.pace.as_dict(),
-            "started": _moment(self.started),
-            "written": _moment(self.written),
+            "started": moment_of(self.started),
+            "written": moment_of(self.written),
             "seconds_left": None if left is None else round(left, 1),
         }
 
@@ -107,26 +107,25 @@ class Publisher:
 
     def _publish(self, progress: RunProgress) -> None:
         self._now = replace(progress, written=time.time())
-        who = {"pid": os.getpid(), "born": _born(os.getpid()), "host": platform.node()}
-        _write(self._place, {**asdict(self._now), **who})
+        write_words(self._place, {**asdict(self._now), **signed()})
 
 
 def read_progress(directory: Path) -> RunProgress | None:
     """Give how far the run that is going on is; None where none is, or nothing is known of it."""
-    about = _read(directory / _RUNNING)
-    if not about or not _is_going_on(about):
+    about = read_words(directory / _RUNNING)
+    if not about or not is_going_on(about):
         return None
     try:
-        pace = Pace(**{name: _number(about["pace"][name]) for name in Pace().as_dict()})
+        pace = Pace(**{name: number_in(about["pace"][name]) for name in Pace().as_dict()})
         return RunProgress(
-            files=int(_number(about["files"])),
-            done=int(_number(about["done"])),
-            images=int(_number(about["images"])),
-            texts=int(_number(about["texts"])),
+            files=int(number_in(about["files"])),
+            done=int(number_in(about["done"])),
+            images=int(number_in(about["images"])),
+            texts=int(number_in(about["texts"])),
             stage="building" if about["stage"] == "building" else "reading",
             pace=pace,
-            started=_number(about["started"]),
-            written=_number(about["written"]),
+            started=number_in(about["started"]),
+            written=number_in(about["written"]),
         )
     except (TypeError, ValueError, KeyError):
         return None
@@ -135,19 +134,24 @@ def read_progress(directory: Path) -> RunProgress | None:
 def note_runs(directory: Path, sources: tuple[str, ...]) -> None:
     """Keep when these sources were brought up to date: now."""
     place, now = directory / _DONE, time.time()
-    _write(place, _read(place) | {os.fsencode(one).hex(): now for one in sources})
+    write_words(place, read_words(place) | {os.fsencode(one).hex(): now for one in sources})
 
 
 def last_runs(directory: Path) -> dict[str, float]:
     """Give when sources were last brought up to date, in seconds since 1970, where it is known."""
     found: dict[str, float] = {}
-    for name, when in _read(directory / _DONE).items():
+    for name, when in read_words(directory / _DONE).items():
         with suppress(ValueError, TypeError):
-            found[os.fsdecode(bytes.fromhex(name))] = _number(when)
+            found[os.fsdecode(bytes.fromhex(name))] = number_in(when)
     return found
 
 
-def _is_going_on(about: dict[str, Any]) -> bool:
+def signed() -> dict[str, object]:
+    """Tell which process this is, for ``is_going_on``."""
+    return {"pid": os.getpid(), "born": _born(os.getpid()), "host": platform.node()}
+
+
+def is_going_on(about: dict[str, Any]) -> bool:
     """Tell whether the process that wrote this is still there, and no other one of its number."""
     pid, written = about.get("pid"), about.get("written")
     if not isinstance(pid, int) or not isinstance(written, int | float) or pid <= 0:
@@ -169,7 +173,7 @@ def _born(pid: int) -> float | None:
         return None
 
 
-def _number(found: object) -> float:
+def number_in(found: object) -> float:
     """Read a number from 0 on; raises TypeError and ValueError."""
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise TypeError
@@ -178,7 +182,8 @@ def _number(found: object) -> float:
     return float(found)
 
 
-def _read(place: Path) -> dict[str, Any]:
+def read_words(place: Path) -> dict[str, Any]:
+    """Read what a process wrote; empty where nothing can be read."""
     try:
         found = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -186,7 +191,7 @@ def _read(place: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(place: Path, content: dict[str, object]) -> None:
+def write_words(place: Path, content: dict[str, object]) -> None:
     """Swap it in; where that cannot be, nobody hears of it, and the run goes on."""
     beside = place.with_name(f"{place.name}.part")  # one process at a time holds the library
     try:
@@ -197,7 +202,8 @@ def _write(place: Path, content: dict[str, object]) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _moment(seconds: float) -> str | None:
+def moment_of(seconds: float) -> str | None:
+    """Give a time since 1970 in ISO 8601; None for one that no calendar has."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):

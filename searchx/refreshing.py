@@ -11,7 +11,7 @@ from searchx.measured import sweep_backgrounds
 from searchx.records import KINDS, Kind, Space, Vectors
 from searchx.references import kept_references, sweep_references
 from searchx.vectors import Origin
-from searchx.views import SNAPSHOTS, is_of, load_snapshot
+from searchx.views import is_of, load_snapshot, newest_snapshot, snapshot_folders, snapshots_of
 
 _REBUILD_SHARE: Final = 0.1  # of a snapshot that may be added or removed before it is built anew
 _LONGEST_TAIL: Final = 20_000  # vectors; a search compares with each of them, some 3 ms
@@ -32,7 +32,7 @@ def refresh_snapshots(catalog: Catalog, whole: bool = False) -> None:
         sweep_references(catalog.directory)
         sweep_backgrounds(catalog.directory, space.digest)
         for kind in KINDS:
-            vectors.sweep(catalog.directory / SNAPSHOTS, kind)
+            vectors.sweep(snapshots_of(catalog.directory, space.digest), kind)
             if _has_fallen_behind(catalog, kind, space, whole):
                 _build(catalog, kind, space)
 
@@ -45,7 +45,8 @@ def rebuild_snapshots(catalog: Catalog) -> None:
     space = catalog.space()
     with catalog.indexing():
         for kind in KINDS:
-            if space and vectors.places(catalog.directory / SNAPSHOTS, kind):
+            folder = None if space is None else snapshots_of(catalog.directory, space.digest)
+            if space and folder and vectors.places(folder, kind):
                 _build(catalog, kind, space)
 
 
@@ -56,11 +57,15 @@ def drop_foreign_snapshots(catalog: Catalog) -> None:
     catalog gives the numbers after its own a second time, and could not tell later whether a
     snapshot was built before that. Raises LibraryFull where they cannot be removed.
     """
-    space, version = catalog.space(), catalog.version()
-    for kind in KINDS:
-        for place in vectors.places(catalog.directory / SNAPSHOTS, kind):
-            if not is_of(place, space, version):
-                vectors.drop(place)
+    with catalog.beside() as beside:
+        other = beside.space()
+    spaces = [catalog.serving(), None if other is None else other.space]
+    version = catalog.version()
+    for folder in snapshot_folders(catalog.directory):
+        for kind in KINDS:
+            for place in vectors.places(folder, kind):
+                if not any(is_of(place, space, version) for space in spaces):
+                    vectors.drop(place)
 
 
 def has_grown(catalog: Catalog, few: int, share: float = _REBUILD_SHARE) -> bool:
@@ -70,7 +75,7 @@ def has_grown(catalog: Catalog, few: int, share: float = _REBUILD_SHARE) -> bool
     """
     space, version = catalog.space(), catalog.version()
     for kind in KINDS:
-        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        newest = newest_snapshot(catalog, kind, version)
         held, added, removed = 0, 0, version.removed
         if newest is not None and is_of(newest, space, version):
             manifest = vectors.read_manifest(newest)
@@ -83,8 +88,8 @@ def has_grown(catalog: Catalog, few: int, share: float = _REBUILD_SHARE) -> bool
 
 
 def _has_fallen_behind(catalog: Catalog, kind: Kind, space: Space, whole: bool) -> bool:
-    newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
     version = catalog.version()
+    newest = newest_snapshot(catalog, kind, version)
     snapshot = load_snapshot(newest, space, version)
     held, after = (len(snapshot.ids), snapshot.manifest.origin) if snapshot else (0, None)
     changed = catalog.count_appeared(kind, after.added if after else 0)
@@ -99,7 +104,8 @@ def _build(catalog: Catalog, kind: Kind, space: Space) -> None:
     asked = _asked(catalog, space) if is_large else {}
     with catalog.rows(kind) as (rows, version):
         origin = Origin(version.library, space.digest, version.added, version.removed)
-        vectors.build(catalog.directory / SNAPSHOTS, rows, kind, origin, queries=asked)
+        folder = snapshots_of(catalog.directory, space.digest)
+        vectors.build(folder, rows, kind, origin, queries=asked)
 
 
 def _asked(catalog: Catalog, space: Space) -> dict[str, Vectors]:

@@ -12,7 +12,8 @@ from searchx.catalog import Catalog, HeldSource
 from searchx.database import FORMAT
 from searchx.progress import RunProgress, last_runs, read_progress
 from searchx.records import KINDS, Kind, Skipped, Space
-from searchx.views import SNAPSHOTS, is_of
+from searchx.spaces.progress import Migration, migration_of
+from searchx.views import is_of, newest_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Status:
     bytes: int | None  # of all that the library keeps on disk; None where it was not added up
     progress: RunProgress | None  # of the run that is going on
     skipped: tuple[Skipped, ...] = ()
+    migration: Migration | None = None  # another space: being made, or kept to go back to
     format: int = int(FORMAT)  # of the library; older ones are brought to it when opened
 
     @property
@@ -86,6 +88,7 @@ class Status:
             "reasons": [{"reason": why, "files": files} for why, files in self.reasons],
             "bytes": self.bytes,
             "progress": self.progress and self.progress.as_dict(),
+            "migration": self.migration and self.migration.as_dict(),
         }
         if listed:
             skipped = [{"path": one.path, "reason": one.reason} for one in self.skipped]
@@ -126,6 +129,7 @@ def status_of(
         bytes=bytes_of(catalog.directory) if whole else None,
         progress=read_progress(catalog.directory),
         skipped=catalog.skipped() if whole else (),
+        migration=migration_of(catalog),
     )
 
 
@@ -141,7 +145,7 @@ def bytes_of(directory: Path) -> int:
 
 def _index_of(catalog: Catalog, kind: Kind, items: int) -> IndexState:
     """Read what the newest snapshot says of itself; without one, everything is compared."""
-    place = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+    place = newest_snapshot(catalog, kind)
     with suppress(*vectors.UNREADABLE):
         if place is not None and is_of(place, catalog.space(), catalog.version()):
             manifest = vectors.read_manifest(place)

@@ -10,6 +10,7 @@ from searchx.exploring import Cluster, Level
 from searchx.gathering import Copy, DuplicateGroup, Duplicates
 from searchx.progress import RunProgress
 from searchx.records import Item, Pace, Skipped, Space
+from searchx.spaces.progress import Migration
 from searchx.status import IndexState, SourceState, Status
 
 
@@ -65,6 +66,7 @@ def status_of(document: Document, space: Space | None, skipped: tuple[Skipped, .
         reasons=tuple((one["reason"], one["files"]) for one in document["reasons"]),
         progress=None if progress is None else _progress(progress),
         skipped=skipped,
+        migration=_migration(document.get("migration")),
         **{name: document[name] for name in ("images", "texts", "files", "bytes", "format")},
     )
 
@@ -96,6 +98,20 @@ def _progress(document: Document) -> RunProgress:
         pace=Pace(**document["pace"]),
         started=_seconds(document["started"]),
         written=_seconds(document["written"]),
+    )
+
+
+def _migration(document: Document | None) -> Migration | None:
+    if document is None:
+        return None
+    return Migration(
+        space=Space(document["model"], document["digest"], document["dim"]),
+        has_served=document["state"] == "kept",
+        is_running=document["state"] == "running",
+        stage=document["stage"] or "embedding",
+        rate=document["items_per_second"],
+        began=_seconds(document["began"]),
+        **{name: document[name] for name in ("items", "done")},
     )
 
 

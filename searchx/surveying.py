@@ -5,7 +5,6 @@ from contextlib import suppress
 
 import numpy as np
 
-from searchx import vectors
 from searchx.catalog import Catalog, HeldSource, Version
 from searchx.encoder import Announce, Encoder
 from searchx.errors import BadInput
@@ -18,7 +17,7 @@ from searchx.query import query_as_json
 from searchx.records import KINDS, Facets, Ids, Item, Kind, Query, Skipped
 from searchx.requests import asked_of, check, check_kind, filter_of, kind_of
 from searchx.status import Overview, Status, status_of
-from searchx.views import SNAPSHOTS, Touched
+from searchx.views import Touched, newest_snapshot
 
 
 class Surveys(Opened):
@@ -97,7 +96,7 @@ class Surveys(Opened):
         check(k)
         self._space()
         if query is None:
-            return self._explorer.level(to, at, k, None, "", after)
+            return self._in_one_space(lambda: self._explorer.level(to, at, k, None, "", after))
         asked = asked_of(query, None)
         digest = str(query_as_json(asked))
         return self._in_one_space(
@@ -121,7 +120,8 @@ class Surveys(Opened):
         check_kind(to)
         check(k)
         self._space()
-        return self._gatherer.page(to, filter_of(where), k, after)
+        passes = filter_of(where)
+        return self._in_one_space(lambda: self._gatherer.page(to, passes, k, after))
 
     @property
     def gathered(self) -> float:
@@ -154,7 +154,7 @@ class Surveys(Opened):
         """Tell when the index of each kind was built, in seconds since 1970; of those there are."""
         found: dict[Kind, float] = {}
         for kind in KINDS:
-            newest = vectors.newest(self.directory / SNAPSHOTS, kind)
+            newest = newest_snapshot(self._catalog, kind)
             with suppress(OSError):
                 if newest is not None:
                     found[kind] = newest.stat().st_mtime

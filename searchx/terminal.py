@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,13 @@ from rich.text import Text
 from searchx.reasons import matched
 
 if TYPE_CHECKING:
+    from indexer.migrating import Migrated
     from searchx.evaluation import Evaluation, Retrieval
     from searchx.labels.tagging import Tagged
     from searchx.presets import Preset
     from searchx.progress import RunProgress
     from searchx.records import Explained, Hit, Pace, Report, Skipped
+    from searchx.spaces.progress import Migration
     from searchx.status import IndexState, SourceState, Status
     from searchx.upkeep import Verdict
 
@@ -31,6 +34,11 @@ WAYS: Final = {
     "index": "by the index, the best compared exactly",
     "index within": "by the index among those that pass the filter, the best compared exactly",
     "filter": "by the filter alone, the last indexed first",
+}
+_STAGES: Final = {
+    "checking": "the vectors are being checked",
+    "building": "the index is being built",
+    "switching": "what came meanwhile is being embedded",
 }
 WIDTH_ELSEWHERE: Final = 200  # columns, where the output is no terminal: nothing is cut to fit
 
@@ -158,6 +166,8 @@ def status_lines(status: "Status", more: str) -> Iterator[str]:
         yield ("index    " if number == 0 else "         ") + _index(one)
     if status.progress is not None:
         yield f"running  {progress_text(status.progress)}"
+    if status.migration is not None:
+        yield f"models   {migration_text(status.migration)}"
     yield f"skipped  {status.skips:,}"
     yield from _first_skipped(status.skipped, more)
 
@@ -170,6 +180,42 @@ def progress_text(progress: "RunProgress") -> str:
     if stages := pace_text(progress.pace):
         line += f"; {stages}"
     return line
+
+
+def migration_text(migration: "Migration") -> str:
+    """Tell of the space beside the one that serves, in one line."""
+    name = visible(migration.space.name)
+    done = f"{migration.done:,} of {migration.items:,} items ({migration.share:.0%})"
+    if migration.has_served:
+        return f"{name} is kept to go back to, {done}; searchx migrate --rollback, or --drop-old"
+    if not migration.is_running:
+        return f"the migration to {name} has stopped, {done}; searchx migrate goes on with it"
+    if migration.stage != "embedding":
+        return f"migrating to {name}, {done}; {_STAGES[migration.stage]}"
+    rate = f", {migration.rate:,.1f} items/s" if migration.rate else ""
+    left = migration.seconds_left
+    more = "" if left is None else f", about {timedelta(seconds=round(left))} left"
+    return f"migrating to {name}, {done}{rate}{more}"
+
+
+def migrated_lines(made: "Migrated", library: str) -> Iterator[str]:
+    """Tell what a migration did; `library` repeats that option in the commands it suggests."""
+    rate = f" ({made.images_per_second:,.1f} images/s)" if made.images_per_second else ""
+    yield f"embedded: {made.embedded:,}; {made.seconds:,.1f} s{rate}"
+    if made.cut:
+        yield (
+            f"texts longer than the model takes in, of which it sees the beginning: {made.cut:,}; "
+            "index their sources with --deep to cut them anew"
+        )
+    if made.missing:
+        yield f"not embedded: {len(made.missing):,}"
+        yield from _first_skipped(made.missing, f"searchx migrate{library} --json")
+    before, after = visible(made.before.name), visible(made.after.name)
+    if made.switched:
+        yield f"the library is searched by {after} now; {before} is kept"
+        yield f"next: searchx migrate{library} --drop-old    (or --rollback)"
+    else:
+        yield f"nothing was switched: the library is searched by {before}"
 
 
 def verdict_lines(verdict: "Verdict") -> Iterator[str]:

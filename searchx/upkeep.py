@@ -32,11 +32,14 @@ from searchx.refreshing import (
     refresh_snapshots,
 )
 from searchx.status import bytes_of
-from searchx.views import SNAPSHOTS, held_ids, is_of
+from searchx.views import SNAPSHOTS, held_ids, is_of, newest_snapshot, snapshot_folders
 
 THUMBNAILS: Final = "thumbnails"
 _TRIES: Final = 10
-_OURS: Final = (FILE_NAME, SNAPSHOTS, THUMBNAILS, "indexing.", ".restore-")  # how names begin
+_OURS: Final = (  # how names begin
+    *(FILE_NAME, SNAPSHOTS, THUMBNAILS),
+    *("indexing.", "migrating.", ".restore-"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ def compact(directory: Path) -> tuple[int, int]:
     with closing(Catalog.open(directory)) as catalog, catalog.indexing():
         before = bytes_of(directory)
         refresh_snapshots(catalog, whole=True)
+        for place in set(_all_snapshots(catalog)) - {place for _, place in _snapshots(catalog)}:
+            vectors.drop(place)  # of the space that does not serve: it would miss what is removed
         catalog.compact()
         _drop_thumbnails(directory, catalog)
         return before, bytes_of(directory)
@@ -196,9 +201,9 @@ def restore(file: Path, directory: Path, force: bool = False) -> None:
         )
     with closing(_opened_to_replace(directory)) as catalog, catalog.indexing():
         with restorable(file, catalog.directory) as whole:
-            for kind in KINDS:  # before: wherever this is interrupted, none is of another catalog
-                for place in vectors.places(catalog.directory / SNAPSHOTS, kind):
-                    vectors.drop(place)
+            # Before: wherever this is interrupted, none is of another catalog.
+            for place in _all_snapshots(catalog):
+                vectors.drop(place)
             copy_into(whole, catalog.directory)
         refresh_snapshots(catalog)
 
@@ -265,13 +270,15 @@ def _known(catalog: Catalog, source: Path | str) -> str:
 
 def _snapshots(catalog: Catalog) -> list[tuple[Kind, Path]]:
     """Give the snapshots that are searched: the newest of each kind."""
-    newest = ((kind, vectors.newest(catalog.directory / SNAPSHOTS, kind)) for kind in KINDS)
+    newest = ((kind, newest_snapshot(catalog, kind)) for kind in KINDS)
     return [(kind, place) for kind, place in newest if place is not None]
 
 
 def _all_snapshots(catalog: Catalog) -> list[Path]:
-    folder = catalog.directory / SNAPSHOTS
-    return sorted(place for kind in KINDS for place in vectors.places(folder, kind))
+    folders = snapshot_folders(catalog.directory)
+    return sorted(
+        place for folder in folders for kind in KINDS for place in vectors.places(folder, kind)
+    )
 
 
 def _snapshot_problems(catalog: Catalog) -> Sequence[Finding]:

@@ -4,6 +4,7 @@ A view never changes. A reader takes a new one where the catalog or the snapshot
 searches that are under way go on with theirs.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from searchx.records import Ids, Kind, Space, Vectors
 from searchx.vectors import Found, Plan, Scan, Selection
 
 SNAPSHOTS: Final = "snapshots"
+_OWN: Final = "space-"  # how the folder of a space that took over begins
 _TRIES: Final = 10
 _FILTERS_KEPT: Final = 8
 _BLOCK: Final = 4_096  # rows given at a time
@@ -151,6 +153,32 @@ class _Choices:
         return choice
 
 
+def snapshots_of(directory: Path, space: str) -> Path:
+    """Give the folder of the snapshots of a space, by its digest.
+
+    A space that took over has a folder of its own; the first one of a library has none.
+    """
+    own = own_snapshots_of(directory, space)
+    return own if own.is_dir() else directory / SNAPSHOTS
+
+
+def own_snapshots_of(directory: Path, space: str) -> Path:
+    """Name the folder that a space has, or may be given, for itself."""
+    name = hashlib.blake2b(space.encode(), digest_size=8).hexdigest()
+    return directory / SNAPSHOTS / f"{_OWN}{name}"
+
+
+def snapshot_folders(directory: Path) -> list[Path]:
+    """Give all folders of snapshots, of whatever space."""
+    return [directory / SNAPSHOTS, *sorted((directory / SNAPSHOTS).glob(f"{_OWN}*"))]
+
+
+def newest_snapshot(catalog: Catalog, kind: Kind, version: Version | None = None) -> Path | None:
+    """Give the place of the newest snapshot of a kind, in the space that the catalog reads."""
+    version = version or catalog.version()
+    return vectors.newest(snapshots_of(catalog.directory, version.space), kind)
+
+
 def read_view(catalog: Catalog, kind: Kind, before: View | None = None) -> View:
     """Read a kind as it stands, again where the library was compacted or restored meanwhile.
 
@@ -158,16 +186,19 @@ def read_view(catalog: Catalog, kind: Kind, before: View | None = None) -> View:
     """
     for _ in range(_TRIES):
         view = _try_view(catalog, kind, before)
-        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
-        if (newest, catalog.version().library) == (view.newest, view.version.library):
+        version = catalog.version()
+        newest = newest_snapshot(catalog, kind, version)
+        if (newest, version.library, version.space) == (
+            *(view.newest, view.version.library, view.version.space),
+        ):
             break
     return view
 
 
 def is_current(view: View, catalog: Catalog) -> bool:
     """Tell whether nothing has changed since a view was read; costs a look at both."""
-    newest = vectors.newest(catalog.directory / SNAPSHOTS, view.kind)
-    return (view.newest, view.version) == (newest, catalog.version())
+    version = catalog.version()
+    return (view.newest, view.version) == (newest_snapshot(catalog, view.kind, version), version)
 
 
 def held_ids(catalog: Catalog, kind: Kind) -> Ids:
@@ -226,11 +257,11 @@ def _newest(
 ) -> tuple[Path | None, vectors.Snapshot | None]:
     """Load the newest snapshot, again where another one took its place: all would be tail else."""
     for _ in range(_TRIES):
-        newest = vectors.newest(catalog.directory / SNAPSHOTS, kind)
+        newest = newest_snapshot(catalog, kind)
         # The version is read after the name: the snapshot of a fitting one is never ahead of it.
         space, version = catalog.space(), catalog.version()
         snapshot = _taken_over(newest, before) or load_snapshot(newest, space, version)
-        if snapshot or newest == vectors.newest(catalog.directory / SNAPSHOTS, kind):
+        if snapshot or newest == newest_snapshot(catalog, kind):
             break
     return newest, snapshot
 

@@ -123,13 +123,18 @@ class Writing:
         return int(folder)
 
     def add_items(self, items: Iterable[NewItem]) -> None:
-        """Add items with their vectors; content that is there already stays as it is."""
+        """Add items with their vectors; content that is there already stays as it is.
+
+        One that is there without a vector, which a model could not embed when it took over, gets
+        its own.
+        """
         for item in items:
             item_id = self._connection.execute(
                 _sql(
                     "INSERT INTO item (kind, digest, text, width, height) "
                     "VALUES (:kind, :digest, :text, :width, :height) "
-                    "ON CONFLICT (kind, digest) DO NOTHING RETURNING id"
+                    "ON CONFLICT (kind, digest) DO UPDATE SET kind = kind "
+                    "WHERE NOT EXISTS (SELECT 1 FROM vector WHERE item_id = item.id) RETURNING id"
                 ),
                 {
                     "kind": item.kind,
@@ -315,12 +320,13 @@ class Writing:
         """
         touched = "SELECT id FROM item WHERE id IN :ids"
         held = "EXISTS (SELECT 1 FROM location WHERE location.item_id = item.id)"
+        made = "EXISTS (SELECT 1 FROM vector WHERE vector.item_id = item.id)"
         shown = "EXISTS (SELECT 1 FROM appearance WHERE appearance.item_id = item.id)"
         lost = f"{touched} AND {shown} AND NOT {held}"
         for statement in (
             f"INSERT INTO removal (item_id) {lost}",
             f"DELETE FROM appearance WHERE item_id IN ({lost})",
-            f"INSERT INTO appearance (item_id) {touched} AND {held} AND NOT {shown}",
+            f"INSERT INTO appearance (item_id) {touched} AND {held} AND {made} AND NOT {shown}",
         ):
             self._for_each(statement, sorted(self._touched))
         self._touched.clear()

@@ -85,7 +85,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.writing": RECORDS | {"searchx.database", "searchx.entries", "searchx.lexical"},
     "searchx.inspection": RECORDS
     | {"searchx.database", "searchx.identity", "searchx.lexical", "searchx.writing"},
-    "searchx.catalog": RECORDS | SQL | {"searchx.durable"},
+    "searchx.catalog": RECORDS | SQL | {"searchx.durable", "searchx.spaces.beside"},
     "searchx.vectors": {"searchx.vectors"},  # the names that others use
     "searchx.vectors.exact": RECORDS,
     "searchx.vectors.selection": RECORDS | {"searchx.vectors.exact"},
@@ -265,12 +265,25 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.views",
     },
     "searchx.progress": RECORDS,
+    "searchx.spaces": set[str](),
+    "searchx.spaces.beside": RECORDS | SQL | {"searchx.ids"},
+    "searchx.spaces.progress": RECORDS | {"searchx.catalog", "searchx.progress"},
+    "searchx.spaces.switching": RECORDS
+    | {
+        "searchx.catalog",
+        "searchx.refreshing",
+        "searchx.spaces.beside",
+        "searchx.vectors",
+        "searchx.views",
+    },
+    "searchx.taking_over": RECORDS | {"searchx.catalog", "searchx.encoder", "searchx.views"},
     "searchx.status": RECORDS
     | {
         "searchx.catalog",
         "searchx.database",
         "searchx.progress",
         "searchx.refreshing",
+        "searchx.spaces.progress",
         "searchx.vectors",
         "searchx.views",
     },
@@ -320,6 +333,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.catalog",
         "searchx.encoder",
         "searchx.questions",
+        "searchx.taking_over",
         "searchx.turns",
         "searchx.views",
     },
@@ -432,6 +446,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.exploring",
         "searchx.gathering",
         "searchx.progress",
+        "searchx.spaces.progress",
         "searchx.status",
     },
     "searchx.remote": RECORDS
@@ -474,6 +489,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.cli.ask": {"searchx", "web"},
     "searchx.cli.labels": {"searchx"},
     "searchx.cli.upkeep": {"searchx"},
+    "searchx.cli.migrating": {"searchx", "indexer"},
     "searchx.cli.models": {"searchx", "indexer"},
     "searchx.cli.bringing": {"searchx"},
     "searchx.cli.doctor": {"searchx", "indexer"},
@@ -494,6 +510,7 @@ ONLY_IN = {  # libraries that live in one place
         "searchx.holding",
         "searchx.inspection",
         "searchx.lexical",
+        "searchx.spaces.beside",
         "searchx.writing",
         "migrations",
     ),

@@ -68,6 +68,8 @@ def test_a_fresh_library_has_every_table(tmp_path: Path) -> None:
         "words_due",
         "tag",
         "tagging",
+        "other_space",
+        "other_vector",
         "attribute_name",
         "attribute",
         *(f"{kind}_{what}" for kind in ("image", "text") for what in ("words", "terms")),

@@ -87,6 +87,6 @@ class Adding(Opened):
         return [found[one][1] if one in found else None for one in wanted.tolist()]
 
     def _adder(self, collection: str) -> tuple[Adder, int]:
-        space = self._space()
+        space = self._serving()
         name = collection_from(collection)
         return Adder(self._catalog, name, space, lambda: self.encoder), space.dim

@@ -12,7 +12,17 @@ from typing import Annotated
 
 import typer
 
-from searchx.cli import ask, bringing, doctor, exchange, ingest, labels, models, upkeep
+from searchx.cli import (
+    ask,
+    bringing,
+    doctor,
+    exchange,
+    ingest,
+    labels,
+    migrating,
+    models,
+    upkeep,
+)
 from searchx.cli.output import flushed, tell
 from searchx.cli.usage import Command
 from searchx.errors import SearchxError
@@ -46,6 +56,7 @@ app.command(cls=Command)(upkeep.repair)
 app.command(cls=Command)(upkeep.compact)
 app.command(cls=Command)(upkeep.backup)
 app.command(cls=Command)(upkeep.restore)
+app.command(cls=Command)(migrating.migrate)
 app.command("eval", cls=Command)(models.evaluate)
 app.command(cls=Command)(models.train)
 app.command(cls=Command)(doctor.doctor)

@@ -208,7 +208,7 @@ CREATE INDEX metadata_lens ON metadata (lens) WHERE lens IS NOT NULL;
 CREATE INDEX metadata_format ON metadata (format) WHERE format IS NOT NULL;
 CREATE INDEX metadata_rating ON metadata (rating) WHERE rating IS NOT NULL;
 CREATE INDEX metadata_place ON metadata (latitude, longitude) WHERE latitude IS NOT NULL;
-CREATE INDEX attribute_value ON attribute (name_id, value, file_id);
+CREATE INDEX attribute_value ON attribute (name_id, form, value, file_id);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('item',8);
 INSERT INTO "sqlite_sequence" VALUES('file',7);
