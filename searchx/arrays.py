@@ -12,8 +12,8 @@ from searchx.blocks import Block, blocks, check_known, rows_of
 from searchx.embedding import embed_images, embed_texts
 from searchx.errors import BadInput
 from searchx.filters import Filter
-from searchx.grouping import Groups
-from searchx.neighbours import similar_items
+from searchx.grouping import Group, Groups
+from searchx.neighbours import Similar, similar_items
 from searchx.opened import Opened, vector_of
 from searchx.questions import Prepared, question_of
 from searchx.ragged import Ragged
@@ -174,12 +174,17 @@ class Arrays(Opened):
         *,
         where: str | Filter | None = None,
         of: str | Filter | None = None,
+        group: Group | None = None,
+        per_group: int | None = None,
+        collapse: bool | float = False,
     ) -> "pyarrow.RecordBatchReader":
         """Find for each item of a kind the k that are most like it: a whole table, block by block.
 
         Gives Arrow batches of `id`, `similar` (ids) and `scores`; itself is left out. `where` says
-        what may be found, `of` for which items; `to` is another kind to find. It is as of the
-        moment of the call. `searchx.write_parquet` writes it. Raises BadInput.
+        what may be found, `of` for which items; `to` is another kind to find. `group`, `per_group`
+        and `collapse` are those of `recommend`: at most so many of a group in a list, one of
+        several near duplicates, and none of the item itself. It is as of the moment of the call.
+        `searchx.write_parquet` writes it. Raises BadInput.
         """
         for one in (kind, to or kind):
             check_kind(one)
@@ -187,7 +192,11 @@ class Arrays(Opened):
         source, target = self._in_one_space(lambda: (self._view(kind), self._view(to or kind)))
         asked = source.choose(self._catalog, filter_of(of))
         found = target.choose(self._catalog, filter_of(where))
-        return similar_items(source, asked, target, found, k)
+        options: Options = {"group": group, "per_group": per_group, "collapse": collapse}
+        wishes = Wishes.of(options, self._backdrops.duplicates)
+        groups = None if group is None else Groups(self._catalog, group)
+        wanted = Similar(k, wishes.alike, wishes.per_group, groups)
+        return similar_items(source, asked, target, found, wanted)
 
     def _recommended(
         self,

@@ -37,6 +37,12 @@ class Backdrop:
     background: Background | None  # None where there is nothing to measure
     sample: Vectors  # (m, dim), of the items that are found
 
+    def deviation(self, query: Vectors) -> float:
+        """Give the standard deviation of a query's cosines (dim,) over the sample, or 0."""
+        if self.background is not None:
+            return self.background.deviation(query)
+        return float((self.sample @ query).std()) if len(self.sample) else 0.0
+
 
 NO_BACKDROP: Final = Backdrop(None, np.empty((0, 0), np.float32))  # where nothing is compared
 

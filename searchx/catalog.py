@@ -27,7 +27,7 @@ from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_er
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
 from searchx.facets import Columns, read_columns
-from searchx.fetching import context, fetch, joined
+from searchx.fetching import Fetched, context, fetch, joined
 from searchx.filtering import matching
 from searchx.filters import Filter, from_json
 from searchx.holding import (
@@ -66,6 +66,7 @@ __all__ = [
 
 Halves: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]  # (n, dim), unit rows as stored
 _BLOCK: Final = 4096  # vectors read at a time
+_TELLS_APART: Final = 100_000_000  # nanoseconds; file systems tell times apart by 10 ms and less
 Stamp: TypeAlias = tuple[int, int]  # size in bytes, time of change in ns
 
 
@@ -116,6 +117,7 @@ class Catalog:
         self._migration_lock = FileLock(directory / "migrating.lock")
         self._reads = _Reads("", only_served=True)
         self._here = threading.local()  # the moment that a thread is looking at
+        self._fetched = Fetched()
 
     @classmethod
     def open(cls, directory: Path | str, create: bool = False) -> "Catalog":
@@ -338,6 +340,14 @@ class Catalog:
                 found += [stamp.st_size, stamp.st_mtime_ns]
         return tuple(found)
 
+    def settled(self) -> tuple[int, ...] | None:
+        """Give what `touched` does, to keep things by; None where somebody has written just now.
+
+        Two writes may have the same time, as far as the file system tells times apart.
+        """
+        touched = self.touched()
+        return touched if time.time_ns() - max(touched[1::2], default=0) > _TELLS_APART else None
+
     def read_vectors(self, kind: Kind, after: int = 0) -> tuple[Ids, Halves, Version]:
         """Read the vectors of items that appeared after number `after`, and the version of that.
 
@@ -389,12 +399,19 @@ class Catalog:
 
     def items(self, ids: Sequence[int]) -> dict[int, Item]:
         """Fetch items with their locations, by id; ids that are gone are left out."""
-        with self._reading() as connection:
-            return {
-                item.id: item
-                for chunk in chunks(ids)
-                for item in fetch(connection, [int(one) for one in chunk])
-            }
+        _ = self._engine  # raises where this was closed
+        wanted = dict.fromkeys(int(one) for one in ids)
+        touched = self.settled()  # before they are read, never after
+        known = self._fetched.of(touched, wanted)
+        missing = [one for one in wanted if one not in known]
+        if missing:
+            with self._reading() as connection:
+                read = {
+                    item.id: item for chunk in chunks(missing) for item in fetch(connection, chunk)
+                }
+            self._fetched.keep(touched, read)
+            known |= read
+        return {one: known[one] for one in wanted if one in known}
 
     def matching(self, kind: Kind, where: Filter) -> Ids:
         """Give the ascending ids of the items of a kind that are in files and pass a filter.

@@ -1,8 +1,9 @@
-"""How well does an encoder bring pictures and their captions together.
+"""How good is it: lists for users, and how an encoder brings pictures and captions together.
 
-The usual retrieval protocol of Flickr30k and COCO (Karpathy and Fei-Fei, 2015): every caption
-searches all pictures, every picture searches all captions, and a picture counts as found by the
-best-ranked of its captions.
+Lists are measured by what `searchx.measures` and `searchx.splits` give, which have their names here
+as well. For an encoder it is the usual retrieval protocol of Flickr30k and COCO (Karpathy and
+Fei-Fei, 2015): every caption searches all pictures, every picture searches all captions, and a
+picture counts as found by the best-ranked of its captions.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +15,29 @@ import numpy as np
 
 from searchx.encoder import Encoder
 from searchx.errors import BadInput
+from searchx.measures import Figure, Measured, difference, measure
 from searchx.pairs import Pair
 from searchx.pictures.images import open_image
 from searchx.records import Pixels, Vectors
+from searchx.splits import Split, by_user, leave_one_out, split_by_time
+
+__all__ = [
+    "Evaluation",
+    "Figure",
+    "Measured",
+    "Ranks",
+    "Retrieval",
+    "Split",
+    "by_user",
+    "difference",
+    "embed_pictures",
+    "evaluate",
+    "leave_one_out",
+    "measure",
+    "rank_pairs",
+    "retrieval_of",
+    "split_by_time",
+]
 
 Ranks: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]  # (n,), 1 is best
 
@@ -72,7 +93,7 @@ def evaluate(
     owners = np.repeat(np.arange(len(pairs)), [len(pair.captions) for pair in pairs])
     forward, backward = rank_pairs(images, encoder.embed_texts(texts), owners)
     return Evaluation(
-        encoder.space.name, len(pairs), len(texts), measure(forward), measure(backward)
+        encoder.space.name, len(pairs), len(texts), retrieval_of(forward), retrieval_of(backward)
     )
 
 
@@ -117,7 +138,7 @@ def rank_pairs(images: Vectors, texts: Vectors, owners: Ranks) -> tuple[Ranks, R
     return forward, above + 1
 
 
-def measure(ranks: Ranks) -> Retrieval:
+def retrieval_of(ranks: Ranks) -> Retrieval:
     """Turn ranks, 1 being best, into metrics."""
     return Retrieval(
         recall_at_1=float((ranks <= 1).mean()),

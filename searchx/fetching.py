@@ -2,8 +2,9 @@
 
 import json
 import os
+import threading
 from collections import namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import groupby
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from searchx.entries import metas
 from searchx.records import COLLECTION, Item, Location, Metadata, Value
 
+ITEMS_KEPT: Final = 4_096  # some 2 KB each
 CAPTIONS_SHOWN: Final = 20  # of one picture
 _COLLECTION: Final = COLLECTION.encode()
 _LISTED: Final = "(SELECT value FROM json_each(?))"
@@ -56,6 +58,34 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
             pictures=tuple(pictures.get(first.id, ())) if first.kind == "text" else (),
             tags=tuple(tags.get(first.id, ())),
         )
+
+
+class Fetched:
+    """Items as they were fetched last, while nothing is written. Safe to use from many threads."""
+
+    def __init__(self, most: int = ITEMS_KEPT) -> None:
+        self._most = most
+        self._state: Hashable = None
+        self._items: dict[int, Item] = {}
+        self._changing = threading.Lock()
+
+    def of(self, state: Hashable, ids: Iterable[int]) -> dict[int, Item]:
+        """Give those that are known as of a state of the catalog; None: of none."""
+        with self._changing:
+            if state is None or state != self._state:
+                return {}
+            return {one: self._items[one] for one in ids if one in self._items}
+
+    def keep(self, state: Hashable, items: Mapping[int, Item]) -> None:
+        """Keep what was read in a state; the oldest make room."""
+        if state is None or len(items) > self._most:
+            return
+        with self._changing:
+            if state != self._state:
+                self._state, self._items = state, {}
+            self._items.update(items)
+            while len(self._items) > self._most:
+                self._items.pop(next(iter(self._items)))
 
 
 def context(connection: sa.Connection, item_id: int) -> tuple[str, str]:

@@ -28,6 +28,7 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 _ROWS: Final = 500  # items looked at together
 _MOST_WORDS: Final = 20_000  # of one field of one item
 _CANDIDATES: Final = 200  # at least, looked at closely
+_SELECTS: Final = 100  # of one statement; SQLite takes 500
 _DRIVING: Final = 250_000  # entries read to find candidates, the rarest words first
 
 # How much a word counts in a field, and how many words such a field has in the usual case: the
@@ -219,15 +220,16 @@ def _candidates(
     def allowed(ids: Ids) -> Ids:
         return ids if where is None else among(ids, where)
 
+    looked = [(field, term) for term in counts.driving() for field in FIELDS[kind]]
+    looked += [("name", one) for one in question.names]
+    entries = [allowed(one) for one in _entries(connection, kind, looked)]
     ids, weights = [NO_IDS], [np.empty(0)]
-    for term in counts.driving():
-        for field in FIELDS[kind]:
-            holding = allowed(_entries(connection, kind, field, term))
-            ids.append(holding)
-            weights.append(np.full(len(holding), counts.worth(term) * _WEIGHT[field]))
+    names = len(looked) - len(question.names)
+    for (field, term), holding in zip(looked[:names], entries, strict=False):
+        ids.append(holding)
+        weights.append(np.full(len(holding), counts.worth(term) * _WEIGHT[field]))
     best = _best(np.concatenate(ids), np.concatenate(weights), most)
-    named = (allowed(_entries(connection, kind, "name", one)) for one in question.names)
-    return np.unique(np.concatenate([best, *(ids[:most] for ids in named)]))
+    return np.unique(np.concatenate([best, *(named[:most] for named in entries[names:])]))
 
 
 def _best(ids: Ids, weights: np.ndarray[Any, np.dtype[np.float64]], most: int) -> Ids:
@@ -241,24 +243,36 @@ def _best(ids: Ids, weights: np.ndarray[Any, np.dtype[np.float64]], most: int) -
     return np.concatenate([above, each[sums == last][: most - len(above)]])
 
 
-def _entries(connection: sa.Connection, kind: Kind, field: str, term: str) -> Ids:
-    """Give the ascending ids of the items that hold a word in a field."""
-    found = connection.connection.cursor().execute(
-        f"SELECT group_concat(rowid) FROM {kind}_words WHERE {kind}_words MATCH ?",
-        (f'{field} : "{term}"',),  # a term is letters and digits, and never a quote
-    )
-    return ids_in(found.fetchone()[0])
+def _entries(connection: sa.Connection, kind: Kind, looked: Sequence[tuple[str, str]]) -> list[Ids]:
+    """Give for each field and term the ascending ids of the items that hold it there.
+
+    Few statements: each lets go of Python's lock, and waits for it where others are at work.
+    """
+    table = f"{kind}_words"
+    select = f"SELECT ?, group_concat(rowid) FROM {table} WHERE {table} MATCH ?"
+    cursor = connection.connection.cursor()
+    found = [NO_IDS] * len(looked)
+    for start in range(0, len(looked), _SELECTS):
+        some = looked[start : start + _SELECTS]
+        given: list[object] = []
+        for place, (field, term) in enumerate(some, start):
+            given += [place, f'{field} : "{term}"']  # a term is letters and digits, never a quote
+        for place, ids in cursor.execute(" UNION ALL ".join([select] * len(some)), given):
+            found[place] = ids_in(ids)
+    return found
 
 
 def _counts(connection: sa.Connection, kind: Kind, terms: Iterable[str]) -> _Counts:
+    # By the driver, and all at once: SQLAlchemy's way to a statement takes longer than it.
+    holding = dict.fromkeys(terms, 0)
     # FTS5 keeps a short row of lengths for every item: the quickest to count.
-    items = connection.execute(_sql(f"SELECT count(*) FROM {kind}_words_docsize")).scalar_one()
-    # By the driver: a statement for each word, and SQLAlchemy's way to it takes longer than it.
-    cursor = connection.connection.cursor()
-    count = f"SELECT doc FROM {kind}_terms WHERE term = ?"
-    found = {term: cursor.execute(count, (term,)).fetchone() for term in terms}
-    holding = {term: row[0] if row else 0 for term, row in found.items()}
-    return _Counts(int(items), holding)
+    selects = [f"SELECT NULL, count(*) FROM {kind}_words_docsize"]
+    selects += [f"SELECT term, doc FROM {kind}_terms WHERE term = ?"] * len(holding)
+    counted = dict(
+        connection.connection.cursor().execute(" UNION ALL ".join(selects), [*holding]).fetchall()
+    )
+    items = int(counted.pop(None))
+    return _Counts(items, holding | counted)
 
 
 def _judged(
@@ -325,12 +339,10 @@ def _write(connection: sa.Connection, kind: Kind, ids: Sequence[int]) -> None:
 
 def _written(connection: sa.Connection, kind: Kind, ids: Sequence[int]) -> dict[int, _Words]:
     """Give the words that are written, by item."""
-    rows = connection.execute(
-        _sql(
-            f"SELECT rowid, {', '.join(FIELDS[kind])} FROM {kind}_words "
-            "WHERE rowid IN (SELECT value FROM json_each(:ids))"
-        ),
-        {"ids": json.dumps(ids)},
+    rows = connection.connection.cursor().execute(
+        f"SELECT rowid, {', '.join(FIELDS[kind])} FROM {kind}_words "
+        "WHERE rowid IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
     )
     return {row[0]: tuple(row[1:]) for row in rows}
 

@@ -12,6 +12,7 @@ from searchx.batching import QueryVectors
 from searchx.catalog import Catalog
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
+from searchx.kept import Answers
 from searchx.questions import Question, question_of
 from searchx.records import Kind, Query, Space, Vectors
 from searchx.taking_over import TakingOver
@@ -45,6 +46,7 @@ class Opened:
         self._patience = patience
         self._views: dict[Kind, View] = {}
         self._backdrops = Backdrops(catalog, lambda: self.encoder)
+        self._answers = Answers()
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
         self._has_fitted = False  # the encoder answered here; the library may have moved on since

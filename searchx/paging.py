@@ -106,6 +106,6 @@ def _place(ranked: Ranked, place: int, key: float) -> Place:
         score=float(ranked.scores[place]),
         relevance=None if found is None else float(found[place]),
         band=ranked.band(place),
-        why=ranked.whys[place],
+        why=ranked.why(int(ranked.ids[place])),
         alike=ranked.alike[place],
     )

@@ -8,7 +8,7 @@ part that lowers thousands ends this before.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -52,7 +52,7 @@ class Ranked:
     keys: Keys  # (n,), of each item alone, given the query and the library
     scores: Vectors  # (n,) exact cosines
     relevance: NDArray[np.float64] | None  # (n,)
-    whys: tuple[Why, ...]
+    why: Callable[[int], Why]  # of an id among them
     named: NDArray[np.bool_]  # (n,) its file was asked for by name
     worded: NDArray[np.bool_]  # (n,) it holds all words of the query, and none that is excluded
     alike: tuple[tuple[int, ...], ...]
@@ -120,8 +120,7 @@ class Search:
         ids, rows = self.view.rows(ids[~np.isin(ids, self.question.without)])
         scores = vectors.cosines(rows, vector)
         self._spend("vectors", began)
-        usual = self.backdrop.sample @ vector
-        spread = max(float(usual.std()) if len(usual) else 0.0, LEAST_SPREAD)
+        spread = max(self.backdrop.deviation(vector), LEAST_SPREAD)
         lowered, banned = self._lowered(ids, rows)
         matches = {one.id: one for one in found}
         silent = set(ids[banned].tolist())  # nothing is raised by its words that they exclude
@@ -139,8 +138,8 @@ class Search:
             keys=keys,
             scores=scores,
             relevance=self._relevance(vector, scores - lowered * spread),
-            whys=_whys(
-                ids, near_ids[~np.isin(near_ids, self.question.without)], matches, lowered * spread
+            why=_Whys(
+                near_ids[~np.isin(near_ids, self.question.without)], matches, ids, lowered * spread
             ),
             named=named,
             worded=shares >= _ALL_WORDS,
@@ -168,7 +167,7 @@ class Search:
             keys=ids.astype(np.float64),
             scores=np.zeros(len(ids), np.float32),
             relevance=None,
-            whys=(Why(),) * len(ids),
+            why=lambda _: Why(),
             named=np.zeros(len(ids), np.bool_),
             worded=np.zeros(len(ids), np.bool_),
             alike=((),) * len(ids),
@@ -252,14 +251,21 @@ def _sides(ids: Ids, matches: dict[int, Match]) -> tuple[Keys, Keys, NDArray[np.
     return shares, bm25, np.array([bool(one and one.named) for one in held], np.bool_)
 
 
-def _whys(ids: Ids, near: Ids, matches: dict[int, Match], lowered: Keys) -> tuple[Why, ...]:
-    ranks = {one: rank for rank, one in enumerate(near.tolist(), start=1)}
-    whys = []
-    for one, less in zip(ids.tolist(), lowered.tolist(), strict=True):
-        match = matches.get(one)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Whys:
+    """What made items candidates, told of the few that become hits."""
+
+    near: Ids  # by vector alone, the nearest first
+    matches: dict[int, Match]
+    ids: Ids  # (n,) ascending
+    lowered: Keys  # (n,)
+
+    def __call__(self, id: int) -> Why:
+        match = self.matches.get(id)
         words = (match.words, match.fields) if match else ((), ())
-        whys.append(Why(ranks.get(one), *words, lowered=less))
-    return tuple(whys)
+        (rank,) = np.nonzero(self.near == id)
+        lowered = float(self.lowered[np.searchsorted(self.ids, id)])
+        return Why(int(rank[0]) + 1 if len(rank) else None, *words, lowered=lowered)
 
 
 def _cut(ranked: Ranked, places: NDArray[np.integer], is_all: bool) -> Ranked:
@@ -270,7 +276,6 @@ def _cut(ranked: Ranked, places: NDArray[np.integer], is_all: bool) -> Ranked:
         keys=ranked.keys[places],
         scores=ranked.scores[places],
         relevance=None if ranked.relevance is None else ranked.relevance[places],
-        whys=tuple(ranked.whys[one] for one in places),
         named=ranked.named[places],
         worded=ranked.worded[places],
         alike=tuple(ranked.alike[one] for one in places),

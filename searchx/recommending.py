@@ -322,7 +322,7 @@ class Recommender:
             return rows.astype(np.float32), weights, "text"  # who knows: the harder one
         rows, missing = rows_of(self.views, values.ravel(), self.dim)
         weights[np.isin(values, missing)] = 0.0
-        pictures, _ = self.views[0].rows(np.unique(values))
+        pictures = self.views[0].held(np.unique(values))
         side = self.views[0].kind if len(pictures) else self.views[-1].kind
         return rows.reshape(*values.shape, self.dim), weights, side
 

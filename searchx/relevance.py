@@ -16,8 +16,11 @@ questions (Bogolin et al. 2022, arXiv:2112.12777).
 """
 
 import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import NormalDist
 from typing import Final, NamedTuple, TypeAlias
@@ -35,6 +38,7 @@ HITS: Final = 10  # so many scores are looked at to tell whether there is an ans
 ALONE: Final = 1.5  # an only hit stands so far above the others, as they are in small libraries
 BLOCK: Final = 500  # rows multiplied at once: some 4 MB beside the vectors
 PRIOR: Final = 30.0  # so many vectors' worth of the usual spread is mixed into a question's own
+KNOWN: Final = 4_096  # numbers that are kept of vectors
 SELF: Final = 0.9999  # a cosine above it is the vector itself, which tells nothing of others
 
 
@@ -144,6 +148,7 @@ class Background:
     best: Level  # of items with references
     covariance: Vectors  # (dim, dim), of the sample
     references: Vectors  # (r, dim)
+    _known: "_Known" = field(default_factory=lambda: _Known())
 
     @classmethod
     def of(
@@ -218,8 +223,12 @@ class Background:
         signs[:, 0] = above[:, 0]
         signs[:, 5] = above[:, 1:].mean(1) if above.shape[1] > 1 else above[:, 0] - ALONE
         signs[:, 1:4] = self._of_queries(queries, among)
-        signs[:, 4] = self.best.above(_nearest(best, self.references))
+        signs[:, 4] = self.best.above(self._nearest(best))
         return signs
+
+    def deviation(self, query: Vectors) -> float:
+        """Give the standard deviation of a query's cosines (dim,) over the sample."""
+        return float(np.sqrt(self._variances(query[None])[0]))
 
     @property
     def _curves(self) -> Curves:
@@ -228,15 +237,50 @@ class Background:
     def _of_queries(self, queries: Vectors, among: int | None) -> NDArray[np.float64]:
         signs = np.empty((len(queries), 3))
         signs[:, 0] = highest_of(self.count if among is None else among)
-        signs[:, 1] = self.asked.above(_nearest(queries, self.references))
+        signs[:, 1] = self.asked.above(self._nearest(queries))
         signs[:, 2] = self._spread(queries) / self.hit.spread
         return signs
 
     def _spread(self, queries: Vectors) -> Floats:
         """Give the deviation of queries' cosines over the sample, drawn to the usual one."""
-        own = np.einsum("nd,nd->n", queries @ self.covariance, queries)
         share = self.count / (self.count + PRIOR)
-        return np.asarray(np.sqrt(share * own.clip(0) + (1 - share) * self.hit.spread**2))
+        own = self._variances(queries)
+        return np.asarray(np.sqrt(share * own + (1 - share) * self.hit.spread**2))
+
+    def _variances(self, queries: Vectors) -> Floats:
+        def told(rows: Vectors) -> Floats:
+            return np.asarray(np.einsum("nd,nd->n", rows @ self.covariance, rows).clip(0))
+
+        return self._known.of("variance", queries, told)
+
+    def _nearest(self, rows: Vectors) -> Floats:
+        return self._known.of("nearest", rows, lambda rows: _nearest(rows, self.references))
+
+
+class _Known:
+    """What was worked out of single vectors, the last ones: an answer asks for each twice.
+
+    And the best hit of one query is often that of another. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+        self._changing = threading.Lock()
+
+    def of(self, what: str, rows: Vectors, told: Callable[[Vectors], Floats]) -> Floats:
+        """Give one number for each row; what is not known of an only one is worked out and kept."""
+        if len(rows) != 1:
+            return told(rows)
+        key = (what, hashlib.blake2b(rows.tobytes(), digest_size=16).digest())
+        with self._changing:
+            value = self._values.get(key)
+        if value is None:
+            value = float(told(rows)[0])
+            with self._changing:
+                self._values[key] = value
+                while len(self._values) > KNOWN:
+                    self._values.popitem(last=False)
+        return np.array([value])
 
 
 def highest_of(count: int) -> float:

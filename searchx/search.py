@@ -5,7 +5,7 @@ added since, compared exactly. A new snapshot or a new item is seen by the next 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -19,6 +19,7 @@ from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, load_encoder
 from searchx.errors import BadInput
 from searchx.filters import Filter
 from searchx.heat import WINDOWS, Heat, heat_of
+from searchx.kept import is_lasting
 from searchx.labelling import Labels
 from searchx.opened import TRIES
 from searchx.paging import Page, page
@@ -70,40 +71,23 @@ class Library(Surveys, Arrays, Adding, Labels):
         asked = asked_of(query, where)
         target = checked_target(asked.to or kind_of(asked.where) or to or "image")
         check(k, diversity, after)
-        order = Order(self._backdrops.duplicates() if group else None, diversity)
-        digest = digest_of(f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}")
+        written = f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}"
+        digest = digest_of(written)
         cursor = None if after is None else Cursor.read(after, digest)
-        spent: dict[str, float] = {}
+        told = query if isinstance(query, str) else None
 
-        def answered() -> tuple[Question, Page, dict[int, Item]]:
-            with timed(spent, "embed"):
-                question = question_of(asked, self.queries, self._catalog)
-            with self._turns:
-                return question, *self._page(question, asked.where, target, k, order, cursor, spent)
+        def made() -> Answer:
+            order = Order(self._backdrops.duplicates() if group else None, diversity)
+            answer = self._made(asked, k, target, order, cursor, digest)
+            return answer if told is None else replace(answer, notice=notice(told))
 
-        question, found, items = self._in_one_space(answered)
-        self._tell(spent, found)
-        hits = tuple(
-            Hit(
-                _as_called(items[one.id], one.why, question.words),
-                one.score,
-                one.relevance,
-                one.band,
-                one.why,
-                one.alike,
-            )
-            for one in found.places
-            if one.id in items
-        )
-        last = found.places[-1] if found.places and found.has_more else None
-        return Answer(
-            hits=hits,
-            cursor=None if last is None else Cursor(last.key, last.id, digest).written(),
-            chance=found.chance,
-            has_match=found.has_match,
-            notice=notice(query) if isinstance(query, str) else None,
-            explained=found.explained,
-        )
+        if not is_lasting(asked):
+            return made()
+        key = written, k, after, told
+        answer, is_kept = self._answers.of(key, self._state(target), made)
+        if is_kept and self.queries.watch is not None:
+            self.queries.watch.looked_up("text", "kept")
+        return answer
 
     def similar(
         self,
@@ -153,6 +137,55 @@ class Library(Surveys, Arrays, Adding, Labels):
     def context(self, id: int) -> tuple[str, str]:
         """Give the passages before and after a text where it was found first; empty for none."""
         return self._catalog.context(id)
+
+    def _made(
+        self,
+        asked: Query,
+        k: int,
+        target: Target,
+        order: Order,
+        cursor: Cursor | None,
+        digest: bytes,
+    ) -> Answer:
+        """Answer a query that was read, without a notice."""
+        spent: dict[str, float] = {}
+
+        def answered() -> tuple[Question, Page, dict[int, Item]]:
+            with timed(spent, "embed"):
+                question = question_of(asked, self.queries, self._catalog)
+            with self._turns:
+                return question, *self._page(question, asked.where, target, k, order, cursor, spent)
+
+        question, found, items = self._in_one_space(answered)
+        self._tell(spent, found)
+        hits = tuple(
+            Hit(
+                _as_called(items[one.id], one.why, question.words),
+                one.score,
+                one.relevance,
+                one.band,
+                one.why,
+                one.alike,
+            )
+            for one in found.places
+            if one.id in items
+        )
+        last = found.places[-1] if found.places and found.has_more else None
+        return Answer(
+            hits=hits,
+            cursor=None if last is None else Cursor(last.key, last.id, digest).written(),
+            chance=found.chance,
+            has_match=found.has_match,
+            explained=found.explained,
+        )
+
+    def _state(self, target: Target) -> Hashable:
+        """Give what is different as soon as an answer may be; None where it is about to be."""
+        touched = self._catalog.settled()
+        views = [self._view(kind) for kind in kinds_of(target)]
+        if touched is None:
+            return None
+        return touched, self._space(), *((one.newest, one.version) for one in views)
 
     def _tell(self, spent: dict[str, float], found: Page) -> None:
         """Tell who watches what a query took, in seconds, its kinds added up."""

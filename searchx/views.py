@@ -100,11 +100,22 @@ class View:
         """Give the vectors (n, dim) of those of these ids, ascending, that are in here."""
         found = [self.tail.rows(ids)]
         if self.snapshot is not None:  # what was removed may have come back, into the tail
-            found.append(self.snapshot.scan.rows(np.setdiff1d(ids, self.excluded)))
+            left = np.setdiff1d(ids, self.excluded) if len(self.excluded) else ids
+            found.append(self.snapshot.scan.rows(left))
+        if not len(found[0][0]):
+            return found[-1]
         held = np.concatenate([one[0] for one in found])
         rows = np.concatenate([one[1] for one in found])
         order = np.argsort(held, kind="stable")
         return held[order], rows[order]
+
+    def held(self, ids: Ids) -> Ids:
+        """Give those of these ids, ascending, that are in here; reads no vectors."""
+        found = self.tail.ids[vectors.places_of(self.tail.ids, ids)]
+        if self.snapshot is not None:
+            there = self.snapshot.ids[vectors.places_of(self.snapshot.ids, ids)]
+            found = np.union1d(found, np.setdiff1d(there, self.excluded))
+        return found
 
     def blocks(self, ids: Ids) -> Iterator[tuple[Ids, Vectors]]:
         """Give what `rows` does, some at a time, in bounded memory."""

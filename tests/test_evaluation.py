@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchx.errors import BadInput, UnreadableImage
-from searchx.evaluation import embed_pictures, evaluate, measure, rank_pairs
+from searchx.evaluation import embed_pictures, evaluate, rank_pairs, retrieval_of
 from searchx.pairs import Pair
 from searchx.records import Vectors
 from tests.colour import COLOURS, ColourEncoder, paint
@@ -54,13 +54,13 @@ def test_an_encoder_that_tells_nothing_apart_is_not_rewarded() -> None:
     same = np.full((20, 4), 0.5, np.float32)
     forward, backward = rank_pairs(same, same, np.arange(20))
     assert forward.tolist() == backward.tolist() == [20] * 20
-    assert measure(forward).recall_at_10 == 0
+    assert retrieval_of(forward).recall_at_10 == 0
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40))
 def test_metrics_are_those_of_the_definition(ranks: list[int]) -> None:
-    metrics = measure(np.array(ranks, np.int64)).as_dict()
+    metrics = retrieval_of(np.array(ranks, np.int64)).as_dict()
     for k in (1, 5, 10):
         found = [rank for rank in ranks if rank <= k]
         assert metrics[f"recall@{k}"] == pytest.approx(len(found) / len(ranks))

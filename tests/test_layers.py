@@ -106,7 +106,14 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.vectors.tuning",
     },
     "searchx.modeldir": RECORDS | {"searchx.encoder"},
-    "searchx.evaluation": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.pairs"},
+    "searchx.evaluation": RECORDS
+    | {
+        "searchx.encoder",
+        "searchx.measures",
+        "searchx.pairs",
+        "searchx.pictures",
+        "searchx.splits",
+    },
     "searchx.training": {"searchx.training"},  # the names that others use
     "searchx.training.settings": {"searchx.errors"},
     "searchx.training.processes": {"searchx.encoder"},
@@ -192,7 +199,14 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.views",
     },
     "searchx.neighbours": RECORDS
-    | {"searchx.arrow", "searchx.blocks", "searchx.vectors", "searchx.views"},
+    | {
+        "searchx.arrow",
+        "searchx.blocks",
+        "searchx.choosing",
+        "searchx.grouping",
+        "searchx.vectors",
+        "searchx.views",
+    },
     "searchx.profiles": RECORDS | {"searchx.ragged"},
     "searchx.choosing": RECORDS,
     "searchx.grouping": RECORDS | {"searchx.arrow", "searchx.catalog"},
@@ -325,6 +339,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     | {
         "searchx.query",
     },
+    "searchx.kept": RECORDS,
     "searchx.opened": RECORDS
     | {
         "searchx.adding.spaces",
@@ -332,6 +347,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.batching",
         "searchx.catalog",
         "searchx.encoder",
+        "searchx.kept",
         "searchx.questions",
         "searchx.taking_over",
         "searchx.turns",
@@ -401,6 +417,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.cursors",
         "searchx.encoder",
         "searchx.heat",
+        "searchx.kept",
         "searchx.opened",
         "searchx.paging",
         "searchx.pictures",

@@ -134,7 +134,7 @@ OPTIONS: list[Options] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_a_batch_is_one_by_one(shop: Library, options: Options) -> None:
     random = np.random.default_rng(1)
     histories = [random.integers(1, ITEMS + 1, random.integers(1, 90)).tolist() for _ in range(300)]
@@ -363,7 +363,7 @@ def test_lists_become_arrow(shop: Library, tmp_path: Path) -> None:
         ({"times": [0.0]}, "times have other lengths"),
         ({"half_lif": 1.0}, "half_lif is no wish"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else " ".join(one),
 )
 def test_a_wish_that_cannot_be_is_said(shop: Library, options: Any, said: str) -> None:
     with pytest.raises(BadInput, match=said):

@@ -66,9 +66,12 @@ def notice(text: str) -> str | None:
     if len(text) > MAX_TEXT:
         return None
     try:
-        before = parse(text)
-        offered = " ".join(_rewritten(_pieces(text)))
-        after = parse(offered)
+        pieces = _pieces(text)
+        words = _rewritten(pieces)
+        if words == [one for some in pieces for one in some]:
+            return None  # the usual case
+        offered = " ".join(words)
+        before, after = parse(text), parse(offered)
     except BadInput:
         return None
     return offered if len(after.parts) > len(before.parts) else None

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from searchx.encoder import normalised
 from searchx.errors import ModelError
-from searchx.evaluation import measure, rank_pairs
+from searchx.evaluation import rank_pairs, retrieval_of
 from searchx.fitting import Fitting
 from searchx.pairs import Pair
 from searchx.pictures.images import open_image
@@ -368,10 +368,10 @@ def _recalls(
     if images is not None and texts is not None:
         owners = np.repeat(np.arange(len(counts)), counts)
         forward, backward = rank_pairs(_array(images), _array(texts), owners)
-        found = Recalls(measure(forward).recall_at_10, measure(backward).recall_at_10)
+        found = Recalls(retrieval_of(forward).recall_at_10, retrieval_of(backward).recall_at_10)
     if linked is not None:
         ranks = _item_ranks(_array(linked), np.concatenate([sides, sides[:, ::-1]]))
-        found = replace(found, item_to_item=measure(ranks).recall_at_10)
+        found = replace(found, item_to_item=retrieval_of(ranks).recall_at_10)
     return found
 
 

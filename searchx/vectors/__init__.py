@@ -16,6 +16,7 @@ from searchx.vectors.exact import (
     cosines,
     merge,
     nothing,
+    places_of,
 )
 from searchx.vectors.foreign import Foreign, open_foreign, write_flat
 from searchx.vectors.inverted import Effort
@@ -49,6 +50,7 @@ __all__ = [
     "nothing",
     "open_foreign",
     "places",
+    "places_of",
     "read_manifest",
     "sweep",
     "write_flat",

@@ -1,5 +1,6 @@
 """Where the snapshots of a library lie: one directory each, named by kind and generation."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -23,9 +24,13 @@ def places(directory: Path, kind: Kind) -> list[Path]:
 
     The oldest comes first: where removing them is interrupted, the newest is there last.
     """
-    found = directory.glob(f"{kind}-*")
-    named = [one for one in found if one.name.removeprefix(f"{kind}-").isdecimal()]
-    return sorted(named, key=generation)
+    start = f"{kind}-"
+    try:  # looked at with every query: Path.glob takes ten times as long
+        found = os.listdir(directory)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    named = [one for one in found if one.startswith(start) and one[len(start) :].isdecimal()]
+    return sorted((directory / one for one in named), key=generation)
 
 
 def drop(place: Path) -> None:

@@ -1,5 +1,6 @@
 """Compare queries with every vector: what is exact, and what all else is measured against."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from functools import cached_property
@@ -29,6 +30,7 @@ _FEW_ROWS: Final = 4_096  # kept as float32: NumPy takes a millisecond for them,
 _FEW_QUERIES: Final = 8  # up to so many, FAISS reads float16 rows faster than NumPy converts them
 _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many queries in order
 _PAIRS: Final = 8_192  # of queries and rows compared at a time
+_FEW_READ: Final = 256  # rows, up to which NumPy is as fast as FAISS at reading them
 _ROUNDING: Final = 1e-5  # by which sums in another order may differ
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
@@ -64,7 +66,7 @@ class Scan:
     def rows(self, ids: Ids) -> tuple[Ids, Vectors]:
         """Give those of some ids, ascending, that are in here, with their vectors (n, dim)."""
         places = places_of(self.ids, ids)
-        return self.ids[places], self.matrix[places].astype(np.float32)
+        return self.ids[places], floats(self.matrix, places)
 
     def _near(
         self, queries: Vectors, depth: int, kept: Mask | None
@@ -200,6 +202,38 @@ def cosines(rows: Halves | Vectors, query: Vectors) -> Vectors:
     return cast(Vectors, np.clip(found, -1, 1))
 
 
+def cosines_of_each(matrix: Halves, places: Ids, queries: Vectors) -> Vectors:
+    """Give the cosines (q, p) of queries (q, dim) to rows of each, each as `cosines` does."""
+    rows = floats(matrix, places.ravel()).reshape(*places.shape, -1)  # (q, p, dim)
+    found = np.einsum("qpd,qd->qp", rows, queries)
+    return cast(Vectors, np.clip(found, -1, 1))
+
+
+def floats(matrix: Halves, places: Places) -> Vectors:
+    """Read rows as float32, (n, dim): by FAISS, which is faster, where it is loaded already."""
+    halves = np.asarray(matrix[places])  # a copy in memory
+    if len(halves) < _FEW_READ or "faiss" not in sys.modules:
+        return halves.astype(np.float32)
+    import faiss
+
+    decoder: Any = faiss.IndexScalarQuantizer(matrix.shape[1], faiss.ScalarQuantizer.QT_fp16)
+    return cast(Vectors, decoder.sa_decode(np.ascontiguousarray(halves).view(np.uint8)))
+
+
+def best_of(ids: Ids, scores: Vectors, k: int) -> Found:
+    """Give the k best of each row (q, p), best first; ties by ascending id. -1 is no hit."""
+    if ids.shape[1] > 4 * k:  # most of them cannot be among these
+        border = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+        width = max(int((scores >= border).sum(axis=1).max()), k) if len(ids) else k
+        chosen = np.argpartition(-scores, width - 1, axis=1)[:, :width]
+        ids, scores = np.take_along_axis(ids, chosen, 1), np.take_along_axis(scores, chosen, 1)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    found = nothing(len(ids), k)
+    found[0][:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
+    found[1][:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
+    return found
+
+
 def places_of(ids: Ids, wanted: Ids) -> Places:
     """Give the rows of those wanted ids that are among `ids`, which ascend."""
     if not len(ids) or not len(wanted):
@@ -225,12 +259,11 @@ def fill(found: Found, row: int, ids: Ids, scores: Vectors, k: int) -> None:
 
 def merge(one: Found, other: Found, k: int) -> Found:
     """Merge two results of the same queries into the k best of both; ties by ascending id."""
+    if other[0].shape[1] == k and not (other[0] != NO_ID).any():
+        return one  # the usual case: nothing has come since
     ids = np.concatenate([one[0], other[0]], axis=1)  # (q, a + b)
     scores = np.concatenate([one[1], other[1]], axis=1)
-    if not len(ids):
-        return ids[:, :k], scores[:, :k]
-    order = np.stack([_best(row, k, tie) for row, tie in zip(scores, ids, strict=True)])
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    return best_of(ids, scores, k)
 
 
 def stacked(parts: list[Found]) -> Found:

@@ -28,9 +28,9 @@ from searchx.vectors.exact import (
     Found,
     Halves,
     Scan,
+    best_of,
     check_width,
-    cosines,
-    fill,
+    cosines_of_each,
     nothing,
     places_of,
     stacked,
@@ -52,7 +52,8 @@ _LEAST_INDEXED: Final = 256  # vectors; fewer cannot train an index
 _BLOCK: Final = 256  # queries answered together
 _AT_ONCE: Final = 2  # such blocks: FAISS takes all cores for one while another is ranked again
 _COMPARED: Final = 8  # comparing so many rows one by one costs less than ranking one of them again
-_RESIDENT: Final = 1_024  # rows of the matrix read before the pages around them are given back
+_ROWS_READ: Final = 1_024  # rows of the matrix, 1 MB of 512 numbers, compared together
+_RESIDENT: Final = 4_096  # rows of the matrix read before the pages around them are given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,16 @@ class Snapshot:
 
     def _ranked(self, queries: Vectors, near: Ids, k: int) -> Found:
         """Rank candidates (q, any) by their exact cosines."""
-        found = nothing(len(queries), k)
-        for row, ids in enumerate(near):
-            rows = places_of(self.ids, np.sort(ids))  # without what was removed since
-            fill(found, row, self.ids[rows], cosines(self.matrix[rows], queries[row]), k)
-            self.pages.read(len(rows))
-        return found
+        places = np.minimum(np.searchsorted(self.ids, near), len(self.ids) - 1)
+        held = self.ids[places] == near  # without what was removed since
+        scores = np.full(near.shape, -np.inf, np.float32)
+        size = max(1, _ROWS_READ // max(1, near.shape[1]))
+        for start in range(0, len(near), size):
+            some = slice(start, start + size)
+            exact = cosines_of_each(self.matrix, places[some], queries[some])
+            np.copyto(scores[some], exact, where=held[some])
+            self.pages.read(places[some].size)
+        return best_of(np.where(held, near, NO_ID), scores, k)
 
 
 def _is_unsure(found: Ids, near: Ids) -> NDArray[np.bool_]:
