@@ -266,7 +266,7 @@ def _counts(connection: sa.Connection, kind: Kind, terms: Iterable[str]) -> _Cou
     # By the driver, and all at once: SQLAlchemy's way to a statement takes longer than it.
     holding = dict.fromkeys(terms, 0)
     # FTS5 keeps a short row of lengths for every item: the quickest to count.
-    selects = [f"SELECT NULL, count(*) FROM {kind}_words_docsize"]
+    selects = [f"SELECT NULL, (SELECT count(*) FROM {kind}_words_docsize)"]
     selects += [f"SELECT term, doc FROM {kind}_terms WHERE term = ?"] * len(holding)
     counted = dict(
         connection.connection.cursor().execute(" UNION ALL ".join(selects), [*holding]).fetchall()

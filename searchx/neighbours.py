@@ -113,9 +113,8 @@ def _fill(
     chosen = choose(pool, Rules(wanted.k, alike=wanted.alike, per_group=wanted.per_group))
     row, place = np.nonzero(chosen.interests >= 0)
     at = row, chosen.places[row, place]
-    for one, values in zip(made, (ids, scores), strict=True):
-        one[rows] = NO_ID if one is made[0] else -np.inf
-        one[rows[row], place] = values[at]
+    made[0][rows], made[1][rows] = NO_ID, -np.inf
+    made[0][rows[row], place], made[1][rows[row], place] = ids[at], scores[at]
     return chosen.is_sure
 
 

@@ -17,6 +17,9 @@ from searchx.records import Vectors
 
 LONGEST: Final = 64  # items of a history that a profile is made of: those that weigh most
 ALIKE: Final = 1.0  # standard deviations above the usual cosine, from which on items are joined
+# How much of the mean of all that he liked goes into each interest. With more, a small one could be
+# nearer to a large one than to itself. Measured: python -m tests.benchmarks.bench_recommend
+DRAWN: Final = np.float32(1.0)
 LEAST: Final = 0.15  # share of all that a user liked: what is rarer is chance, not an interest
 Weights: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
@@ -37,7 +40,9 @@ def profiles(rows: _Floats, weights: Weights, most: int, joined_from: float) -> 
     `rows` (b, h, dim) are unit rows of what he liked, the heaviest first, and `weights` (b, h) what
     each counts, 0 where there is none. Clusters whose mean cosine reaches `joined_from` are joined;
     with `most` 1 all are. An interest has at least the share `LEAST` of what the user's items
-    weigh, but for his first. There is no chance in it, and no user changes what another one gets.
+    weigh, but for his first. A few items tell little of what they have in common, so each interest
+    is drawn towards the mean of all. There is no chance in it, and no user changes what another one
+    gets.
     """
     count, length, dim = rows.shape
     if most == 1 or length == 1:
@@ -50,13 +55,19 @@ def profiles(rows: _Floats, weights: Weights, most: int, joined_from: float) -> 
     order = np.argsort(-importance, axis=1, kind="stable")[:, :most]
     sums = np.take_along_axis(member, order[:, :, None], 1) @ rows  # (b, m, dim)
     lengths = np.linalg.norm(sums, axis=2, keepdims=True)
+    whole = _unit(weights[:, None].astype(np.float32) @ rows)  # (b, 1, dim)
     shares = np.take_along_axis(importance, order, 1) / weights.sum(axis=1)[:, None].clip(1e-12)
     vectors = np.zeros((count, most, dim), np.float32)
     kept = np.zeros((count, most))
-    vectors[:, : order.shape[1]] = sums / lengths.clip(1e-12)
+    vectors[:, : order.shape[1]] = _unit(sums / lengths.clip(1e-12) + DRAWN * whole)
     is_large = (shares >= LEAST) | (np.arange(order.shape[1]) == 0)
     kept[:, : order.shape[1]] = np.where(is_large & (lengths[:, :, 0] > 1e-6), shares, 0.0)
     return Profiles(vectors, kept)
+
+
+def _unit(rows: _Floats) -> _Floats:
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / lengths.clip(1e-12), np.float32)
 
 
 def clusters(cosines: _Floats, held: NDArray[np.bool_], joined_from: float) -> Labels:

@@ -148,7 +148,7 @@ class Background:
     best: Level  # of items with references
     covariance: Vectors  # (dim, dim), of the sample
     references: Vectors  # (r, dim)
-    _known: "_Known" = field(default_factory=lambda: _Known())
+    _known: "_Known" = field(default_factory=lambda: _Known(), init=False)
 
     @classmethod
     def of(

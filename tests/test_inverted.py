@@ -84,7 +84,8 @@ def test_filtering_the_index_equals_searching_the_subset(
         queries = unit(towards + 0.1 * np.random.default_rng(number).normal(size=(25, 32)))
         within = chosen_by(matrix, share, relation, towards[0])
         chosen = selected(made, ids, matrix, within)
-        near = made.candidates(queries, made.widened(queries, effort, chosen), chosen)
+        widened = int(made.widened(queries, effort, chosen).max())
+        near = made.candidates(queries, Effort(widened, effort.depth), chosen)
         assert np.isin(near[near != NO_ID], within).all()
         found.append(near)
         expected.append(exactly(within, matrix[np.isin(ids, within)], queries, 10)[0])
@@ -173,13 +174,13 @@ def test_more_lists_are_looked_into_where_few_of_them_may_be_found(
     ids, least = ids_of(COUNT), Effort(2, 4)
     towards = worded(1, seed=60)
     efforts = [
-        made.widened(towards, least, selected(made, ids, matrix, ids[::step])).nprobe
+        int(made.widened(towards, least, selected(made, ids, matrix, ids[::step])).max())
         for step in (1, 2, 10, 100)
     ]
     assert efforts == sorted(efforts)
     assert efforts[0] < efforts[-1] == made.list_count
     nobody = selected(made, ids, matrix, NONE)
-    assert made.widened(towards, least, nobody).nprobe == made.list_count
+    assert (made.widened(towards, least, nobody) == made.list_count).all()
     assert (made.candidates(towards, Effort(made.list_count, 4), nobody) == NO_ID).all()
 
 

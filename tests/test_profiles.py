@@ -56,8 +56,10 @@ def test_an_interest_is_the_weighted_mean_of_its_items() -> None:
 
 def test_the_most_important_come_first_and_the_rest_is_left_out() -> None:
     rows = np.eye(4, 6, dtype=np.float32)[None]
-    made = profiles(rows, np.array([[2.0, 4.0, 8.0, 2.0]]) + 0.5, 3, 0.5)
-    assert np.allclose(made.vectors[0], np.eye(6)[[2, 1, 0]])
+    weights = np.array([[2.0, 4.0, 8.0, 2.0]]) + 0.5
+    made = profiles(rows, weights, 3, 0.5)
+    whole = unit(weights @ rows[0])
+    assert np.allclose(made.vectors[0], unit(np.eye(6)[[2, 1, 0]] + whole), atol=1e-6)
     assert made.importance[0] == pytest.approx(np.array([8.5, 4.5, 2.5]) / 18 * [1, 1, 0])
 
 
@@ -65,7 +67,15 @@ def test_what_is_rare_is_no_interest_unless_all_is() -> None:
     rows = np.eye(8, dtype=np.float32)[None]
     made = profiles(rows, np.ones((1, 8)), 4, 0.5)
     assert made.importance.tolist() == [[1 / 8, 0, 0, 0]]
-    assert np.array_equal(made.vectors[0, 0], rows[0, 0])
+    assert (made.vectors[0, 0] @ rows[0].T).argmax() == 0
+
+
+def test_a_small_interest_stays_nearer_to_itself_than_to_a_large_one() -> None:
+    rows = np.repeat(np.eye(2, dtype=np.float32), [16, 4], axis=0)[None]
+    made = profiles(rows, np.ones((1, 20)), 2, 0.5)
+    large, small = made.vectors[0]
+    assert large[0] > large[1] > 0
+    assert small[1] > small[0] > 0
 
 
 def test_who_has_nothing_has_no_interest() -> None:

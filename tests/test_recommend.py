@@ -424,7 +424,8 @@ def test_the_order_is_that_of_taking_turns(shop: Library) -> None:
     everything = shop.vectors(range(1, ITEMS + 1))
     own = everything[[one - 1 for one in of(0, 3)]].sum(axis=0)
     other = everything[[one - 1 for one in of(3, 2)]].sum(axis=0)
-    scores = [everything @ unit(one[None])[0] for one in (own, other)]
+    drawn = [unit(unit(one[None]) + unit((own + other)[None]))[0] for one in (own, other)]
+    scores = [everything @ one for one in drawn]
     for row in scores:
         row[[one - 1 for one in of(0, 3) + of(3, 2)]] = -np.inf
     expected = [one + 1 for one in plainly(scores, [3, 2], 15)]

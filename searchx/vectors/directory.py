@@ -27,7 +27,7 @@ def places(directory: Path, kind: Kind) -> list[Path]:
     start = f"{kind}-"
     try:  # looked at with every query: Path.glob takes ten times as long
         found = os.listdir(directory)  # noqa: PTH208
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     named = [one for one in found if one.startswith(start) and one[len(start) :].isdecimal()]
     return sorted((directory / one for one in named), key=generation)

@@ -27,6 +27,7 @@ _OUTGROWN: Final = 4  # times as many vectors as at training: the lists are then
 _DRIFTED: Final = 1.1  # times as far from their centroids, on average, as at training
 _DEAD: Final = 0.1  # of an index that may be of removed vectors before its lists are filled anew
 _LOOKED_AT: Final = 4_096  # vectors that drift is measured on
+_STEPS: Final = 2  # from so many lists to twice as many
 _LEAST_MATCHING: Final = 64  # vectors that pass a filter, looked at for each one ranked again
 
 
@@ -67,18 +68,21 @@ class Inverted:
         _, found = cast(Any, self.index).search(queries, effort.depth, params=settings)
         return cast(Ids, found)
 
-    def widened(self, queries: Vectors, effort: Effort, chosen: Selection) -> Effort:
-        """Look into as many lists as hold enough vectors that may be found.
+    def widened(self, queries: Vectors, effort: Effort, chosen: Selection) -> Ids:
+        """Tell for each query (q,) how many lists hold enough vectors that may be found.
 
         Enough is the same share of them as without a filter, and never less than some for each
         candidate: where what passes lies far from the query, the nearest lists hold none of it.
+        In steps, so that many queries are asked for together; each depends on its query alone.
         """
         share = effort.nprobe / self.list_count
         enough = max(share * chosen.count, _LEAST_MATCHING * effort.depth)
         order = np.argsort(-(queries @ self._centroids.T), axis=1)  # (q, lists)
         seen = np.cumsum(chosen.in_lists[order], axis=1)
-        nprobe = int((seen < enough).sum(axis=1).max()) + 1
-        return Effort(min(max(nprobe, effort.nprobe), self.list_count), effort.depth)
+        lists = np.maximum((seen < enough).sum(axis=1) + 1, effort.nprobe)  # (q,)
+        steps = np.ceil(_STEPS * np.log2(lists / effort.nprobe))
+        stepped = np.ceil(effort.nprobe * 2 ** (steps / _STEPS) - 1e-6)
+        return np.asarray(np.minimum(stepped, self.list_count), np.int64)
 
     def lists(self, ids: Ids) -> Lists:
         """Tell for each id, ascending, which list it is in."""
@@ -113,6 +117,16 @@ class Inverted:
                 yield np.array(faiss.rev_swig_ptr(lists.get_ids(number), size), np.int64)
             else:
                 yield np.empty(0, np.int64)
+
+
+def work_alone() -> None:
+    """Let FAISS use one core for what this thread asks: others work beside it.
+
+    Its threads wait for each other at the end of each step, above all where cores are busy.
+    """
+    import faiss
+
+    cast(Any, faiss).omp_set_num_threads(1)
 
 
 def trained(matrix: Halves) -> Inverted:

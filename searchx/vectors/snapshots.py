@@ -49,11 +49,12 @@ from searchx.vectors.selection import KEPT_APART, Lists, Selection, select
 
 _EXACT_SIZE: Final = 1 << 25  # numbers in the matrix; 65,536 vectors of 512: some 8 ms a query
 _LEAST_INDEXED: Final = 256  # vectors; fewer cannot train an index
-_BLOCK: Final = 256  # queries answered together
-_AT_ONCE: Final = 2  # such blocks: FAISS takes all cores for one while another is ranked again
+_BLOCK: Final = 256  # queries answered together, each block by a thread of its own
+_LITTLE: Final = 32  # queries that FAISS answers with all cores; more are divided among those
 _COMPARED: Final = 8  # comparing so many rows one by one costs less than ranking one of them again
 _ROWS_READ: Final = 1_024  # rows of the matrix, 1 MB of 512 numbers, compared together
-_RESIDENT: Final = 4_096  # rows of the matrix read before the pages around them are given back
+_RESIDENT: Final = 1_024  # rows of the matrix read before the pages around them are given back
+_RESIDENT_FOR_MANY: Final = 65_536  # likewise while many queries are answered, and at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,19 @@ class Snapshot:
         if self._is_exact(chosen, k) or not len(queries):
             return self._compare(queries, k, chosen)
         effort = effort or tuning.deepened(self.manifest.effort(side), k, self._list_count)
-        blocks = [queries[at : at + _BLOCK] for at in range(0, len(queries), _BLOCK)]
-        if len(blocks) == 1:
+        if len(queries) <= _LITTLE:
             return self._ask(queries, k, chosen, effort)
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            return stacked(list(threads.map(lambda one: self._ask(one, k, chosen, effort), blocks)))
+        cores = os.cpu_count() or 1
+        size = min(max(-(-len(queries) // cores), _LITTLE), _BLOCK)
+        blocks = [queries[at : at + size] for at in range(0, len(queries), size)]
+        with ThreadPoolExecutor(
+            min(cores, len(blocks)), initializer=inverted.work_alone
+        ) as threads:
+            found = stacked(
+                list(threads.map(lambda one: self._ask(one, k, chosen, effort), blocks))
+            )
+        self.pages.read(0)  # gives back what is left
+        return found
 
     def plan(
         self, query: Vectors, k: int, chosen: Selection | None = None, side: str = "text"
@@ -127,7 +136,8 @@ class Snapshot:
         if self._is_exact(chosen, k):
             return Plan(f"exact{within}", rows)
         effort = tuning.deepened(self.manifest.effort(side), k, self._list_count)
-        effort = self._widened(query, effort, chosen)
+        if chosen is not None and self.made is not None:
+            effort = Effort(int(self.made.widened(query, effort, chosen)[0]), effort.depth)
         return Plan(f"index{within}", rows, effort.nprobe, effort.depth)
 
     def _is_exact(self, chosen: Selection | None, k: int) -> bool:
@@ -145,15 +155,24 @@ class Snapshot:
     def _list_count(self) -> int:
         return 0 if self.made is None else self.made.list_count
 
-    def _widened(self, queries: Vectors, effort: Effort, chosen: Selection | None) -> Effort:
-        if chosen is None or self.made is None:
-            return effort
-        return self.made.widened(queries, effort, chosen)
-
     def _ask(self, queries: Vectors, k: int, chosen: Selection | None, effort: Effort) -> Found:
-        """Ask the index, again and deeper where the answer is short or a filter makes it unsure."""
+        """Ask the index; where a filter leaves few vectors in a list, as many lists as it takes."""
         assert self.made is not None
-        effort = self._widened(queries, effort, chosen)
+        if chosen is None:
+            return self._deepening(queries, k, chosen, effort)
+        found = nothing(len(queries), k)
+        widened = self.made.widened(queries, effort, chosen)
+        for nprobe in np.unique(widened):
+            own = np.flatnonzero(widened == nprobe)
+            part = self._deepening(queries[own], k, chosen, Effort(int(nprobe), effort.depth))
+            found[0][own], found[1][own] = part
+        return found
+
+    def _deepening(
+        self, queries: Vectors, k: int, chosen: Selection | None, effort: Effort
+    ) -> Found:
+        """Ask again and deeper where the answer is short or a filter makes it unsure."""
+        assert self.made is not None
         there = len(self.ids) if chosen is None else chosen.count
         found, left = nothing(len(queries), k), np.arange(len(queries))
         while len(left):
@@ -179,7 +198,8 @@ class Snapshot:
             some = slice(start, start + size)
             exact = cosines_of_each(self.matrix, places[some], queries[some])
             np.copyto(scores[some], exact, where=held[some])
-            self.pages.read(places[some].size)
+            is_one_of_many = len(queries) >= _LITTLE
+            self.pages.read(places[some].size, _RESIDENT_FOR_MANY if is_one_of_many else _RESIDENT)
         return best_of(np.where(held, near, NO_ID), scores, k)
 
 
@@ -206,10 +226,10 @@ class _Pages:
         self._held = held if isinstance(held, mmap.mmap) and hasattr(held, "madvise") else None
         self._rows = 0  # read since; it does no harm where two threads count as one
 
-    def read(self, rows: int) -> None:
-        """Count rows that were read."""
+    def read(self, rows: int, most: int = _RESIDENT) -> None:
+        """Count rows that were read; gives their pages back where they are as many as may be."""
         self._rows += rows
-        if self._held is not None and self._rows >= _RESIDENT:
+        if self._held is not None and self._rows >= most:
             self._rows = 0
             self._held.madvise(mmap.MADV_DONTNEED)
 

@@ -114,7 +114,7 @@ def search(library: Library, snapshot: Snapshot, queries: Vectors) -> None:
     print(f"\nsearch_batch, {len(queries):,} queries, nprobe {effort.nprobe}, depth {effort.depth}")
     bare, refined = loops(snapshot, effort.nprobe, effort.depth, K)
     exact = timed(lambda: in_calls(lambda rows: plain(matrix, rows, K), queries[:EXACT]))
-    ways = {
+    ways: dict[str, Callable[[Vectors], Ids]] = {
         "bare FAISS, codes only": bare,
         "bare FAISS, refined": refined,
         "searchx, search_batch": lambda rows: library.search_batch(rows, K)[0],
@@ -203,14 +203,16 @@ def loops(
     for start in range(0, len(snapshot.matrix), 16_384):
         block = np.ascontiguousarray(snapshot.matrix[start : start + 16_384])
         store.add_sa_codes(block.view(np.uint8))
-    settings = faiss.SearchParametersIVF(nprobe=nprobe)
+    settings: Any = faiss.SearchParametersIVF()
+    settings.nprobe = nprobe
 
     def bare(rows: Vectors) -> Ids:
         found: Ids = index.search(rows, k, params=settings)[1]
         return found
 
     both: Any = faiss.IndexRefine(index, store)  # ids are places here
-    deeper = faiss.IndexRefineSearchParameters(k_factor=depth / k, base_index_params=settings)
+    deeper: Any = faiss.IndexRefineSearchParameters()
+    deeper.k_factor, deeper.base_index_params = depth / k, settings
 
     def refined(rows: Vectors) -> Ids:
         found: Ids = both.search(rows, k, params=deeper)[1]

@@ -159,6 +159,7 @@ def quality(library: Library, users: Users, shows: Masks) -> None:
         "2 interests": library.recommend_batch(histories, k=NEXT, interests=2).ids,
         "4 interests": library.recommend_batch(histories, k=NEXT).ids,
         "8 interests": library.recommend_batch(histories, k=NEXT, interests=8).ids,
+        "4 interests, half-life 8": library.recommend_batch(histories, k=NEXT, half_life=8).ids,
         "4 interests, diversity 0.3": library.recommend_batch(histories, k=NEXT, diversity=0.3).ids,
     }
     wanted = [
@@ -166,7 +167,7 @@ def quality(library: Library, users: Users, shows: Masks) -> None:
         for tastes, clicked in zip(users.tastes, users.clicked, strict=True)
     ]
     measured = {}
-    heads = ["precision@10", *MET, "next clicks@50", "diversity@10"]
+    heads = ["precision@10", "ndcg@10", *MET, "next clicks@50", "diversity@10", "coverage@10"]
     print(f"\n| {'':27} | {' | '.join(heads)} |")
     for name, ids in systems.items():
         found = measure(ids, wanted, (K,), vectors=library.vectors, catalog=len(shows))
@@ -175,8 +176,9 @@ def quality(library: Library, users: Users, shows: Masks) -> None:
         figures = bootstrap(met, 1000, 0)
         found.values.update(met)
         measured[name] = found
-        cells = [found["precision@10"], *figures.values(), after["recall@50"]]
-        print(f"| {name:27} | {' | '.join(map(told, cells))} | {told(found['diversity@10'])} |")
+        cells = [found["precision@10"], found["ndcg@10"], *figures.values(), after["recall@50"]]
+        cells += [found["diversity@10"], found["coverage@10"]]
+        print(f"| {name:27} | {' | '.join(map(told, cells))} |", flush=True)
     print("\n4 interests ahead of one mean, user by user:")
     for several in (1, 2, 3):
         those = np.array([len(one) == several for one in users.tastes])
