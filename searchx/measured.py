@@ -31,14 +31,14 @@ def kept_background(
             changes += abs(version.removed - int(kept["removed"]))
             if str(kept["library"]) != version.library or changes > GROWN * int(kept["count"]):
                 return None
-            levels = {name: _level(kept[name]) for name in _LEVELS}
+            hit, asked, best = (_level(kept[name]) for name in _LEVELS)
             covariance, count = kept["covariance"], int(kept["count"])
     except _UNREADABLE:
         return None
     dim = references.shape[1]
     if covariance.shape != (dim, dim) or covariance.dtype != np.float32:
         return None
-    return Background(direction, count, **levels, covariance=covariance, references=references)
+    return Background(direction, count, hit, asked, best, covariance, references)
 
 
 def keep_background(directory: Path, version: Version, space: str, background: Background) -> None:

@@ -23,7 +23,7 @@ from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, files_in, is_whole
 from searchx.runtime.samples import TEXTS
 from searchx.runtime.wording import Words
-from tests.tiny_model import assert_cut_at_the_limit, save_tiny_model
+from tests.tiny_model import MODEL, PREPROCESSING, assert_cut_at_the_limit, save_tiny_model
 
 LOAD = """
 import sys
@@ -35,10 +35,19 @@ SEARCH = """
 import sys
 from searchx.cli import run
 code = run(sys.argv[1:])
-print(*sorted({name.partition(".")[0] for name, is_there in sys.modules.items() if is_there}))
+print(*sorted({name for name, is_there in sys.modules.items() if is_there}))
 sys.exit(code)
 """
-HEAVY = {"torch", "open_clip", "transformers", "timm", "faiss", "alembic", "openvino_telemetry"}
+HEAVY = {
+    "openvino.tools.ovc",
+    "torch",
+    "open_clip",
+    "transformers",
+    "timm",
+    "faiss",
+    "alembic",
+    "openvino_telemetry",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -204,6 +213,44 @@ def test_a_query_loads_no_torch(
     assert len(hits) == 1
     assert "openvino" in modules.split()
     assert HEAVY & set(modules.split()) == set()
+
+
+def test_a_model_with_a_tokenizer_of_hugging_face_is_prepared_as_well(tmp_path: Path) -> None:
+    """Its texts are cleaned and filled up as those of SigLIP, and it has a bias."""
+    place = tmp_path / "siglip"
+    plain = OpenClipEncoder(save_siglip_model(place), "cpu")
+    compiled = load_encoder(str(place), "cpu")
+    assert isinstance(compiled, CompiledEncoder), compiled
+    assert compiled.text_limit == plain.text_limit == 16
+    assert np.allclose(compiled.embed_texts(TEXTS), plain.embed_texts(TEXTS), atol=1e-6)
+    assert_cut_at_the_limit(compiled)
+
+
+def save_siglip_model(place: Path) -> str:
+    import torch
+    from open_clip import CustomTextCLIP
+    from safetensors.torch import save_file
+
+    text = {
+        "context_length": 16,
+        "vocab_size": 30522,
+        "hf_tokenizer_name": "of/the-directory",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+        **{"width": 16, "heads": 2, "layers": 1, "no_causal_mask": True, "pool_type": "last"},
+    }
+    model = {**MODEL, "init_logit_bias": -10, "text_cfg": text}
+    torch.manual_seed(0)
+    weights = CustomTextCLIP(**model).state_dict()
+    place.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MINI / name, place)
+    save_file(
+        {name: one.contiguous() for name, one in weights.items()},
+        place / "open_clip_model.safetensors",
+    )
+    config = {"model_cfg": {**model, "custom_text": True}, "preprocess_cfg": PREPROCESSING}
+    (place / "open_clip_config.json").write_text(json.dumps(config))
+    return f"local-dir:{place}"
 
 
 def stamps(place: Path) -> list[tuple[str, int, int]]:

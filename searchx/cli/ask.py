@@ -77,7 +77,8 @@ def search(
     from searchx.terminal import console
 
     meter = Meter(console(stderr=True), "searching")
-    with Library.open(place(library), announce=meter.say) as opened:
+    # One query is computed before a GPU would be ready.
+    with Library.open(place(library), device="cpu", announce=meter.say) as opened:
         if random:
             kind: Literal["image", "text"] = "text" if to == "text" else "image"
             return hits.print_sample(opened, k, kind, where, seed, as_json)

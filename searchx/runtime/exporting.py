@@ -40,7 +40,7 @@ from searchx.runtime.entries import (
     stamps_of,
     write_manifest,
 )
-from searchx.runtime.openvino import imported
+from searchx.runtime.openvino import convert_unseen, imported
 from searchx.runtime.samples import TEXTS as SAMPLES
 from searchx.runtime.samples import pictures
 from searchx.runtime.wording import Cleaning, Wording
@@ -220,7 +220,7 @@ def _export(tower: "torch.nn.Module", example: "torch.Tensor", shape: list[int],
 
     openvino = imported()
     with torch.no_grad():
-        made = openvino.convert_model(tower, example_input=example)
+        made = convert_unseen(tower, example_input=example)
     made.reshape({0: openvino.PartialShape([-1, *shape])})
     openvino.save_model(made, str(to), compress_to_fp16=False)
 

@@ -1,19 +1,39 @@
-"""OpenVINO as it is used here: without the messages that it would send to its makers."""
+"""OpenVINO as it is used here: without its converter, which tells its makers of every import.
+
+The converter takes half of the time of the import, and is needed in the exporter's process only.
+"""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-_TELEMETRY: Final = "openvino_telemetry"  # told of every import, unless it cannot be imported
+_CONVERTER: Final = "openvino.tools.ovc"
+_TELEMETRY: Final = "openvino_telemetry"  # it converts without it, where it is not installed
 
 
 def imported() -> Any:
     """Give the module. Raises ImportError where it is not installed."""
-    if _TELEMETRY not in sys.modules:
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # as if it were not installed
-    import openvino
+    with _missing(_CONVERTER):
+        import openvino
 
+    if not hasattr(openvino, "convert_model"):  # a program that we are part of may want it
+        openvino.convert_model = convert_model
     return openvino
+
+
+def convert_model(*arguments: Any, **settings: Any) -> Any:
+    """Convert a model as `openvino.convert_model` does."""
+    from openvino.tools.ovc import convert_model
+
+    return convert_model(*arguments, **settings)
+
+
+def convert_unseen(*arguments: Any, **settings: Any) -> Any:
+    """Convert a model, and tell nobody."""
+    with _missing(_TELEMETRY):
+        return convert_model(*arguments, **settings)
 
 
 def installed_version() -> str | None:
@@ -22,3 +42,16 @@ def installed_version() -> str | None:
         return version("openvino")
     except PackageNotFoundError:
         return None
+
+
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
+    """Have the import of a module fail, as if it were not installed; not one that is there."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -134,6 +134,7 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
         with torch.inference_mode():
             cosines = (seen() * encoder.embed_images(pixels)).sum(axis=1)
             print(f"least cosine between both: {cosines.min():.7f}")
+            encoder.embed_texts(text)  # loads the tower
             for name, (n, theirs, ours) in steps.items():
                 both: tuple[list[float], list[float]] = ([], [])
                 for _ in range(int(rounds)):
