@@ -104,6 +104,22 @@ def test_ids_weights_and_times_are_read(folder: Path, tmp_path: Path) -> None:
     assert learned.sides.tolist() == [links.sides[1].tolist()]
 
 
+def test_what_nothing_can_be_learned_from_is_refused(
+    tiny_model: Path, folder: Path, tmp_path: Path
+) -> None:
+    many = [str(folder / f"seen {one}.png") for one in range(20)]
+    file = table(tmp_path, a=many, b=[str(folder / "bought 0.png")] * 20)  # one is linked to all
+    links, settings = read_links(file, nobody), Settings(tmp_path / "out", epochs=1)
+    with pytest.raises(BadInput, match="comes twice; use a smaller --batch"):
+        train(str(tiny_model), (), settings, SAID, links=links)
+    with pytest.raises(BadInput, match="here it is fixed"):
+        fixed = replace(settings, out=tmp_path / "fixed", unlock_image=0)
+        train(str(tiny_model), (), fixed, SAID, links=links)
+    for change in (replace(settings, method="prompt"), replace(settings, teacher=file)):
+        with pytest.raises(BadInput, match="need pairs"):
+            train(str(tiny_model), (), change, SAID, links=links)
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
@@ -146,11 +162,20 @@ def test_a_training_with_hard_negatives_goes_on_as_it_would_have(
             raise StopError
 
     pairs = [Pair(folder / f"bought {one}.png", (f"night {one}",)) for one in range(40)]
-    settings = Settings(tmp_path / "out", epochs=4, batch=8, validation=0.2, hard_negatives=3)
+    file = table(
+        tmp_path,
+        a=[str(folder / f"seen {one}.png") for one in range(40)],
+        b=[str(folder / f"bought {one % 25}.png") for one in range(40)],
+        weight=[1.0 + one % 3 for one in range(40)],  # epochs differ in length
+    )
+    links = read_links(file, nobody)
+    settings = Settings(
+        tmp_path / "out", method="lora", epochs=4, batch=8, validation=0.2, hard_negatives=3
+    )
     with pytest.raises(StopError):
-        train(str(tiny_model), pairs, settings, stop_after_two_epochs)
-    train(str(tiny_model), pairs, settings, SAID)
-    train(str(tiny_model), pairs, replace(settings, out=tmp_path / "whole"), SAID)
+        train(str(tiny_model), pairs, settings, stop_after_two_epochs, links=links)
+    train(str(tiny_model), pairs, settings, SAID, links=links)
+    train(str(tiny_model), pairs, replace(settings, out=tmp_path / "whole"), SAID, links=links)
     told = [(tmp_path / name / "curve.csv").read_text() for name in ("out", "whole")]
     losses = [[float(row.split(",")[1]) for row in one.splitlines()[1:]] for one in told]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

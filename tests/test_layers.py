@@ -136,6 +136,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.training.settings",
     },
     "searchx.training.course": {
+        "searchx.errors",
         "searchx.modeldir",
         "searchx.training.feeds",
         "searchx.training.mining",

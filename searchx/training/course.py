@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from searchx.errors import BadInput
 from searchx.modeldir import replacing
 from searchx.training.feeds import Examples, Feed, NowAndThen, Say, ahead
 from searchx.training.mining import apart, beside_neighbours
@@ -65,6 +66,7 @@ class Course:
         self.optimizer = torch.optim.AdamW(groups, settings.rate or 0, weight_decay=0.0)
         self.curve: list[Point] = []
         self.step = 0
+        self.within = 0  # steps of this epoch; epochs may differ in length
         # Vectors of the rows as they were when the epoch before trained on them, and of this one.
         self.known: Tensor | None = None
         self.seen: Tensor | None = None
@@ -85,7 +87,7 @@ class Course:
 
     def _epoch(self, epoch: int) -> float:
         batches = self._batches(epoch)
-        begun = self.step - (epoch - 1) * len(batches)  # an interrupted epoch goes on inside
+        begun = self.within  # an interrupted epoch goes on inside
         told, saved, losses = NowAndThen(self.say), time.monotonic(), []
         started = time.monotonic()
         left = batches[begun:]
@@ -99,7 +101,7 @@ class Course:
             self._share_gradients()
             nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimizer.step()
-            self.step += 1
+            self.step, self.within = self.step + 1, self.within + 1
             self._remember(rows, left_side, right_side)
             losses.append(loss.item())
             pace = number * len(rows) * self.process.count / (time.monotonic() - started)
@@ -111,6 +113,7 @@ class Course:
                 self._checkpoint()
                 saved = time.monotonic()
         self._exchange()
+        self.within = 0
         return float(np.mean(losses)) if losses else math.nan
 
     def _remember(self, rows: Sequence[int], left: Tensor, right: Tensor) -> None:
@@ -167,8 +170,16 @@ class Course:
         order = _drawn(links.weights, chance)
         if self.known is not None:
             order = self._beside(order, self.known[begin:], chance)
-        batches = apart(order.tolist(), links.sides.tolist(), self._size(len(order)))
+        # Twice as many pictures as are in a batch leave some choice to put no one in it twice.
+        most = max(2, len(np.unique(links.sides)) // 4)
+        size = min(self._size(len(order)), most)
+        batches = apart(order.tolist(), links.sides.tolist(), size)
         count = self.process.count
+        if len(batches) < count:
+            raise BadInput(
+                f"the interactions do not give {size} pairs without a picture that comes twice; "
+                "use a smaller --batch, or leave out what is linked to nearly everything"
+            )
         mine = batches[: len(batches) // count * count][self.process.rank :: count]
         return [[begin + row for row in batch] for batch in mine]
 
@@ -213,6 +224,7 @@ class Course:
             "optimizer": self.optimizer.state_dict(),
             "curve": [asdict(point) for point in self.curve],
             "step": self.step,
+            "within": self.within,
             "known": self.known,
             "seen": self.seen,
         }
@@ -227,7 +239,7 @@ class Course:
         self.feed.modules().load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.curve = [Point(**point) for point in state["curve"]]
-        self.step = state["step"]
+        self.step, self.within = state["step"], state["within"]
         self.known, self.seen = state["known"], state["seen"]
         self.say(f"going on from step {self.step}, after epoch {len(self.curve) - 1}")
 

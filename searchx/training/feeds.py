@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from searchx.encoder import normalised
-from searchx.errors import ModelError
+from searchx.errors import BadInput, ModelError
 from searchx.evaluation import rank_pairs, retrieval_of
 from searchx.fitting import Fitting
 from searchx.pairs import Pair
@@ -161,11 +161,14 @@ class HeadFeed:
 
 
 class TowerFeed:
-    """Towers are trained, or what the method adds to them, from the pixels and tokens on."""
+    """Towers are trained, or what the method adds to them, from the pixels and tokens on.
+
+    Where nothing of the image tower is trained, its vectors are computed once.
+    """
 
     averages_gradients = True  # DistributedDataParallel does, while it computes them
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, say: Say) -> None:
         self.model, tokenizer = work.loaded
         self.tokens = Tokens(self.model, tokenizer)
         self.fit = Fitting.of(self.model.visual.preprocess_cfg)
@@ -179,6 +182,9 @@ class TowerFeed:
             else self.model
         )
         self.workers = ThreadPoolExecutor(min(8, os.cpu_count() or 2))
+        self.still: tuple[Tensor, Tensor | None] | None = None  # of training and validation
+        if not any(one.requires_grad for one in self.model.visual.parameters()):
+            self.still = self._computed_once(NowAndThen(say))
 
     def parameters(self) -> list[nn.Parameter]:
         return [one for one in self.model.parameters() if one.requires_grad]
@@ -193,14 +199,19 @@ class TowerFeed:
             pictures = [self.training.links.pictures[one] for one in linked.T.ravel()]
             return self._augmented(pictures, [*seeds, *(~one & 0xFFFFFFFF for one in seeds)]), None
         chosen = [self.training.pairs[row] for row in rows]
-        pixels = self._augmented([one.image for one in chosen], seeds)
         captions = [
             random.Random(one).choice(p.captions) for one, p in zip(seeds, chosen, strict=True)
         ]
-        return pixels, self.tokens(captions)
+        if self.still is not None:
+            return self.still[0][rows], self.tokens(captions)
+        return self._augmented([one.image for one in chosen], seeds), self.tokens(captions)
 
     def forward(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
         _still(self.model)
+        if self.still is not None and batch[1] is not None:
+            with _half(self.device):
+                texts = self.wrapped(None, batch[1].to(self.device))[1]
+            return batch[0], texts.float()
         pixels = batch[0].to(self.device, non_blocking=True)
         tokens = None if batch[1] is None else batch[1].to(self.device, non_blocking=True)
         with _half(self.device):
@@ -214,7 +225,9 @@ class TowerFeed:
         pairs, links = self.validation.pairs, self.validation.links
         counts = [len(pair.captions) for pair in pairs]
         with torch.inference_mode(), _half(self.device):
-            images = self._images([one.image for one in pairs])
+            images = (
+                self._images([one.image for one in pairs]) if self.still is None else self.still[1]
+            )
             said = [text for pair in pairs for text in pair.captions]
             texts = [
                 self.model.encode_text(
@@ -225,9 +238,19 @@ class TowerFeed:
             linked = self._images(links.pictures)
         return _recalls(images, torch.cat(texts) if texts else None, counts, linked, links.sides)
 
-    def _images(self, pictures: Sequence[Picture]) -> Tensor | None:
+    def _computed_once(self, told: Say) -> tuple[Tensor, Tensor | None]:
+        self.model.eval()
+        with torch.no_grad(), _half(self.device):
+            learned = self._images([one.image for one in self.training.pairs], told)
+            held = self._images([one.image for one in self.validation.pairs])
+        if learned is None or len(self.training.links):
+            raise BadInput("interactions train the image tower alone, and here it is fixed")
+        return learned.float(), held
+
+    def _images(self, pictures: Sequence[Picture], told: Say = lambda _: None) -> Tensor | None:
         rows = []
         for start in range(0, len(pictures), 64):
+            told(f"vectors of {start:,} of {len(pictures):,} pictures computed")
             part = list(self.workers.map(self._pixels, pictures[start : start + 64]))
             seen = normalised(self.model, torch.stack(part).to(self.device))
             rows.append(self.model.encode_image(seen, normalize=True))

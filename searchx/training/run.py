@@ -75,7 +75,7 @@ def train(
     loaded[0].to(device)
     bank = _teach(training.pairs, settings, model_config(canonical_name(model)), process, say)
     work = Work(loaded, training, held, device, process, settings)
-    feed: Feed = HeadFeed(work, say) if settings.method == "head" else TowerFeed(work)
+    feed: Feed = HeadFeed(work, say) if settings.method == "head" else TowerFeed(work, say)
     objective = Objective(bank, loaded[0], device, process)
     course = Course(feed, objective, training, settings, process, say)
 
@@ -98,6 +98,8 @@ def _split(
         held = [pairs[one] for one in order[:count]]
         pairs = [pairs[one] for one in order[count:]]
     learned, kept = links.parted(settings.validation, settings.seed) if len(links) else (links,) * 2
+    if not pairs and (settings.method == "prompt" or settings.teacher is not None):
+        raise BadInput("learned tokens and a teacher need pairs; give some beside interactions")
     for count, what in ((len(pairs), "pairs"), (len(learned), "interactions")):
         if count < 2 and (count or not len(pairs) + len(learned) or (what == "pairs" and held)):
             raise BadInput(f"{count} {what} besides those to measure on are too few to train on")
