@@ -1,16 +1,21 @@
 """The recipes run as they stand, on a library of pictures."""
 
+import json
 import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import searchx
 from searchx.catalog import Catalog
+from searchx.encoder import Encoder
 from searchx.search import Library
+from tests.colour import COLOURS, paint
 
 RECIPES = Path(__file__).resolve().parent.parent / "docs" / "recipes"
 LONGEST = 20  # lines that are not blank
@@ -50,19 +55,84 @@ def test_a_home_feed(catalog: Catalog, ids: dict[str, int], tmp_path: Path) -> N
     assert rows[0]["ids"] and not {ids["red"], ids["orange"]} & set(rows[0]["ids"])
 
 
-def test_similar_products(catalog: Catalog, ids: dict[str, int], tmp_path: Path) -> None:
-    products = tmp_path / "products.parquet"
-    names = [*ids]
-    table = {
-        "item": [ids[one] for one in names],
-        "price": [500.0 if one == "orange" else 100.0 for one in names],
-        "brand": ["acme"] * 5 + ["best"] * (len(names) - 5),
+@pytest.fixture(scope="module")
+def mini() -> Encoder:
+    return searchx.load_encoder("mini")
+
+
+def test_products_are_added_and_replaced(mini: Encoder, tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": f"sku-{colour}",
+            "image": paint(tmp_path / "pictures" / f"{colour}.png", colour).read_bytes(),
+            "title": f"a {colour} shirt",
+            "price": 100.0 + number,
+        }
+        for number, colour in enumerate(COLOURS)
+    ]
+    with searchx.create(tmp_path / "shop", encoder=mini) as shop:
+        shop.add(["sku-red"], texts=["something else"], metadata={"price": [5.0]})
+        rows[1]["image"] = b"no picture"
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "products.parquet")
+        told = run("add_products.py", tmp_path / "shop", tmp_path / "products.parquet", "mini")
+        assert told.startswith("8 added, 1 updated\nsku-green was left out: its picture")
+        hits = shop.search("a red shirt", k=10, where="meta.price:<105")
+        assert {hit.external for hit in hits} >= {"sku-red", "sku-blue"}
+        assert shop.lookup(["sku-green"]).tolist() == [-1]
+
+
+def test_similar_products(tmp_path: Path) -> None:
+    names = [f"sku-{number}" for number in range(12)]
+    rows = np.random.default_rng(3).normal(size=(12, 8)).astype(np.float32)
+    told = {
+        "price": [500.0 if number % 4 == 3 else 100.0 + number for number in range(12)],
+        "brand": ["acme" if number % 2 else "best" for number in range(12)],
     }
-    pq.write_table(pa.table(table), products)
-    lines = run("similar_products.py", catalog.directory, products, ids["red"]).splitlines()
-    found = [Path(line.split()[-1]).stem for line in lines]
-    assert found and "red" not in found and "orange" not in found
-    assert [line.split()[2] for line in lines].count("acme") <= 2
+    with searchx.create(tmp_path / "shop", dim=8, name="ours") as shop:
+        shop.add(names, rows, metadata=told)
+    lines = [
+        one.split() for one in run("similar_products.py", shop.directory, "sku-0").splitlines()
+    ]
+    assert len(lines) == 4
+    assert {price for _, price, _ in lines} <= {f"{100.0 + number}" for number in range(1, 12)}
+    assert [brand for _, _, brand in lines].count("acme") == 2
+
+
+def test_duplicates(mini: Encoder, tmp_path: Path) -> None:
+    rows = np.random.default_rng(3).normal(size=(300, 512)).astype(np.float32)
+    rows[7], rows[8] = rows[3], rows[3] + 0.01
+    with searchx.create(tmp_path / "shop", encoder=mini) as shop:
+        shop.add([f"sku-{one}" for one in range(300)], rows)
+    lines = [one.split("\t") for one in run("duplicates.py", tmp_path / "shop").splitlines()]
+    assert sorted(line[:2] for line in lines) == [["sku-3", "sku-7"], ["sku-3", "sku-8"]]
+
+
+def test_captions(mini: Encoder, tmp_path: Path) -> None:
+    """A library of files that are red, green and so on as `mini` tells it by words."""
+    names = [f"{one}.png" for one in COLOURS]
+    lines = [f"something {one}" for one in COLOURS]
+    with searchx.create(tmp_path / "photos", encoder=mini) as photos:
+        photos.add(names, mini.embed_texts(lines))
+    corpus, captions = tmp_path / "lines.txt", tmp_path / "captions.jsonl"
+    corpus.write_text("\n\n ".join([*lines, lines[0]]) + "\n")
+    run("captions.py", tmp_path / "photos", corpus, captions)
+    told = [json.loads(one) for one in captions.read_text().splitlines()]
+    assert [one["captions"] for one in told] == [[one] for one in lines]
+    assert [Path(one["image"]).name for one in told] == names
+
+
+def test_moving_from_clip_retrieval(mini: Encoder, tmp_path: Path) -> None:
+    folder, colours = tmp_path / "embeddings", list(COLOURS)
+    for name in ("img_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    rows = mini.embed_texts([f"a {one} thing" for one in colours]).astype(np.float16)
+    np.save(folder / "img_emb" / "img_emb_0.npy", rows)
+    told = {"key": colours, "url": [f"http://x/{one}" for one in colours], "caption": colours}
+    pq.write_table(pa.table(told), folder / "metadata" / "metadata_0.parquet")
+    said = run("from_clip_retrieval.py", folder, tmp_path / "library", "mini", "a red thing")
+    first, best, *_ = said.splitlines()
+    assert first == "10 added, 0 left out"
+    assert best.split()[1:] == ["red", "http://x/red", "red"]
 
 
 def test_a_nightly_batch(catalog: Catalog, histories: Path, tmp_path: Path) -> None:

@@ -4,22 +4,30 @@ The converter takes half of the time of the import, and is needed in the exporte
 """
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+import numpy as np
+
 _CONVERTER: Final = "openvino.tools.ovc"
 _TELEMETRY: Final = "openvino_telemetry"  # it converts without it, where it is not installed
+# Its binding finds NumPy when it is first given an array; two threads that do so at one time wait
+# for each other for ever, one for Python's lock and one for what the other is making.
+_FIRST: Final = threading.Lock()
 
 
 def imported() -> Any:
     """Give the module. Raises ImportError where it is not installed."""
-    with _missing(_CONVERTER):
-        import openvino
+    with _FIRST:
+        with _missing(_CONVERTER):
+            import openvino
 
-    if not hasattr(openvino, "convert_model"):  # a program that we are part of may want it
-        openvino.convert_model = convert_model
+        if not hasattr(openvino, "convert_model"):  # a program that we are part of may want it
+            openvino.convert_model = convert_model
+        openvino.Tensor(np.zeros(1, np.float32))
     return openvino
 
 

@@ -158,7 +158,7 @@ def test_an_index_of_faiss_tells_its_own_ids(tmp_path: Path) -> None:
     offer = read(tmp_path / "made.index")
     assert offer.notes == ()
     found = rows_of(offer.batches)
-    assert np.array_equal(found["3493"]["vector"], ROWS[499])
+    assert np.array_equal(vectors_in(found, ["3493"])[0], ROWS[499])
 
 
 def test_faiss_reads_ours(shop: Library, rows: tuple[list[str], Vectors], tmp_path: Path) -> None:

@@ -27,10 +27,12 @@ class Trap:
         return pytest.fail, ("a pickle was read",)
 
 
-def refused(place: Path, format: str | None = None, **columns: str) -> str:
+def refused(
+    place: Path, format: str | None = None, id: str | None = None, vector: str | None = None
+) -> str:
     """Read all of it, and give why it is refused; what is told is one line."""
     with pytest.raises(BadInput) as told:
-        list(read(place, format, **columns).batches)
+        list(read(place, format, id=id, vector=vector).batches)
     assert "\n" not in str(told.value)
     return str(told.value)
 
