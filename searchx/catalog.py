@@ -30,6 +30,7 @@ from searchx.facets import Columns, read_columns
 from searchx.fetching import Fetched, context, fetch, joined
 from searchx.filtering import matching
 from searchx.filters import Filter, from_json
+from searchx.forking import renew_in_children
 from searchx.holding import (
     HeldFile,
     HeldSource,
@@ -42,7 +43,7 @@ from searchx.holding import (
 )
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
-from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Vectors
+from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Value, Vectors
 from searchx.spaces.beside import Beside
 from searchx.writing import Content, NewFile, NewItem, Tagging, Writing, chunks
 
@@ -110,14 +111,27 @@ class Catalog:
 
     def __init__(self, directory: Path, engine: sa.Engine) -> None:
         self.directory = directory
-        self._opened = engine
-        self._is_closed = False
-        self._lock = FileLock(directory / "indexing.lock")
         self._holder = directory / "indexing.json"  # who holds it, for people
-        self._migration_lock = FileLock(directory / "migrating.lock")
+        self._is_closed = False
+        self._inherited: list[sa.Engine] = []  # of parent processes
         self._reads = _Reads("", only_served=True)
+        self._begin(engine)
+        renew_in_children(self)
+
+    def _begin(self, engine: sa.Engine) -> None:
+        self._opened = engine
+        self._lock = FileLock(self.directory / "indexing.lock")
+        self._migration_lock = FileLock(self.directory / "migrating.lock")
         self._here = threading.local()  # the moment that a thread is looking at
         self._fetched = Fetched()
+
+    def renew(self) -> None:
+        """Open the file anew, in a process that was forked.
+
+        The connections of the parent are kept and never used: to close them would close files.
+        """
+        self._inherited.append(self._opened)
+        self._begin(connect(self.directory / FILE_NAME))
 
     @classmethod
     def open(cls, directory: Path | str, create: bool = False) -> "Catalog":
@@ -249,10 +263,27 @@ class Catalog:
         with self._reading() as connection:
             return entries.find(connection, collection, ids, kind)
 
-    def entry_views(self, collection: str, ids: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
-        """Give the items of all views of external ids, each with the name of its view."""
+    def entry_views(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Give the items of all views of external ids, by the names of the views."""
         with self._reading() as connection:
             return entries.views_of(connection, collection, ids)
+
+    def entry_page(
+        self, collection: str, after: int = 0, size: int = _BLOCK, step: int = 1
+    ) -> list[tuple[int, str]]:
+        """Give the next external ids behind a number, each with its own; every `step`-th."""
+        with self._reading() as connection:
+            return entries.page(connection, collection, after, size, step)
+
+    def entry_metas(self, numbers: Collection[int]) -> dict[int, dict[str, Value]]:
+        """Give what was added with external ids, by the numbers that `entry_page` gives."""
+        with self._reading() as connection:
+            return entries.metas(connection, numbers)
+
+    def count_entries(self, collection: str) -> int:
+        """Count the external ids of a collection."""
+        with self._reading() as connection:
+            return entries.count(connection, collection)
 
     def externals(self, ids: Ids) -> dict[int, tuple[str, str]]:
         """Give collection and external id of items; of those that were added by one."""

@@ -21,6 +21,7 @@ from searchx import towers
 from searchx.brought import brought
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
+from searchx.forking import renew_in_children
 from searchx.presets import PRESETS
 from searchx.records import Pixels, Space, Vectors
 from searchx.runtime.entries import files_in
@@ -157,11 +158,7 @@ class OpenClipEncoder:
         self._device = choose_device(device)
         self._model, self._tokenizer = _load_mapped(name, announce)
         self._tokens = Tokens(self._model, self._tokenizer)
-        self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
-        self._alone = ThreadPoolExecutor(
-            max(2, os.cpu_count() or 1), "computing", initializer=_compute_alone
-        )
-        self._loading = threading.Lock()
+        self._begin()
         self._sees = False  # whether the image tower is in its working form
         self._model.eval().requires_grad_(False)
         towers.materialise_texts(self._model, self._device)
@@ -169,11 +166,26 @@ class OpenClipEncoder:
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
+        renew_in_children(self)
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
         self.text_limit = self._tokens.limit
         self.batch_size = 256 if self._device.type == "cuda" else 16
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
+        self._alone = ThreadPoolExecutor(
+            max(2, os.cpu_count() or 1), "computing", initializer=_compute_alone
+        )
+        self._loading = threading.Lock()
+
+    def renew(self) -> None:
+        """Go on in a process that was forked: with one thread, torch's others are its parent's."""
+        import torch
+
+        torch.set_num_threads(1)
+        self._begin()
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Embed fitted pictures: n of them to (n, dim) unit rows, in order.

@@ -121,15 +121,44 @@ def find(
 
 def views_of(
     connection: sa.Connection, collection: str, ids: Sequence[str]
-) -> dict[str, list[tuple[int, str]]]:
-    """Give the items of all views of external ids, in order, each with the name of its view."""
+) -> dict[str, dict[str, int]]:
+    """Give the items of all views of external ids, in order and by the names of the views.
+
+    What has no name of its own is called "image" or "text", which it is.
+    """
     folder = folder_of(connection, collection)
     if folder is None:
         return {}
     cursor = connection.connection.cursor()
-    files = _files(cursor, folder, ids)
-    held = dict(_held(cursor, files.values()))
-    return {id: held[file] for id, file in files.items() if file in held}
+    files = {file: id for id, file in _files(cursor, folder, ids).items()}
+    statement = (
+        "SELECT file_id, coalesce(nullif(fragment, ''), kind), item_id FROM location "
+        "JOIN item ON item.id = item_id WHERE file_id IN ({}) ORDER BY file_id, location.id"
+    )
+    found: dict[str, dict[str, int]] = {}
+    for file, name, item in _chosen(cursor, statement, list(files)):
+        found.setdefault(files[file], {})[name] = item
+    return found
+
+
+def page(
+    connection: sa.Connection, collection: str, after: int, size: int, step: int = 1
+) -> list[tuple[int, str]]:
+    """Give the next external ids behind a number, each with its own; every `step`-th of them."""
+    folder = folder_of(connection, collection)
+    rows = connection.connection.cursor().execute(
+        "SELECT id, name FROM file WHERE folder_id = ? AND id > ? AND id % ? = 0 "
+        "ORDER BY id LIMIT ?",
+        (folder, after, step, size),
+    )
+    return [(file, os.fsdecode(name)) for file, name in rows.fetchall()]
+
+
+def count(connection: sa.Connection, collection: str) -> int:
+    """Count the external ids of a collection."""
+    folder = folder_of(connection, collection)
+    counted = "SELECT count(*) FROM file WHERE folder_id = ?"
+    return int(connection.connection.cursor().execute(counted, (folder,)).fetchone()[0])
 
 
 def externals(connection: sa.Connection, ids: Ids) -> dict[int, tuple[str, str]]:

@@ -4,14 +4,16 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
+from searchx import vectors
 from searchx.adding.spaces import is_given
 from searchx.backdrops import Backdrops
 from searchx.batching import QueryVectors
 from searchx.catalog import Catalog
-from searchx.encoder import Announce, Encoder, load_encoder
+from searchx.encoder import Announce, Encoder, OpenClipEncoder, load_encoder
 from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
+from searchx.forking import renew_in_children
 from searchx.kept import Answers
 from searchx.questions import Question, question_of
 from searchx.records import Kind, Query, Space, Vectors
@@ -37,15 +39,21 @@ class Opened:
         patience: float | None = None,
     ) -> None:
         self.directory = catalog.directory
-        self.queries = QueryVectors(lambda: self.encoder)
         self._catalog = catalog
         self._encoder = encoder
         self._is_given = encoder is not None
         self._device = device
         self._announce = announce
         self._patience = patience
+        self._has_forked = False
+        self._begin()
+        renew_in_children(self)
+
+    def _begin(self) -> None:
+        """Begin with nothing that was read, asked or locked."""
+        self.queries = QueryVectors(lambda: self.encoder)
         self._views: dict[Kind, View] = {}
-        self._backdrops = Backdrops(catalog, lambda: self.encoder)
+        self._backdrops = Backdrops(self._catalog, lambda: self.encoder)
         self._answers = Answers()
         self._refreshing = threading.Lock()
         self._loading = threading.Lock()
@@ -53,7 +61,23 @@ class Opened:
         self._taking_over: TakingOver | None = None
         # Each waits now and then, for SQLite or for Python's lock; many more would all be late.
         self._turns = threading.BoundedSemaphore(2 * (os.cpu_count() or 2))
-        self._bulk = Turns(_BULK, None if patience is None else _BULK_WAITING)
+        self._bulk = Turns(_BULK, None if self._patience is None else _BULK_WAITING)
+
+    def renew(self) -> None:
+        """Go on in a process that was forked, with nothing of its parent but the encoder.
+
+        One whose threads cannot be made anew is loaded again, by torch, when a query needs it.
+        """
+        self._has_forked = True
+        if not (self._is_given or isinstance(self._encoder, OpenClipEncoder)):
+            self._encoder = None
+        self._begin()
+        vectors.compute_alone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be opened anew where it is unpickled, as in a worker; a given encoder travels along."""
+        encoder = self._encoder if self._is_given else None
+        return _reopened, (type(self), self.directory, encoder, self._device, self._patience)
 
     @classmethod
     def open(
@@ -130,7 +154,7 @@ class Opened:
 
         Another model may have made the library anew, or have taken over in it.
         """
-        if _is_of(encoder.space, space):
+        if _is_of(encoder.space, space) or (self._is_given and is_given(space)):
             return True
         return not self._has_fitted and (self._is_given or encoder.space.name == space.name)
 
@@ -145,6 +169,8 @@ class Opened:
             return before  # which is refused with both names
 
     def _load(self, name: str) -> Encoder:
+        if self._has_forked:
+            return OpenClipEncoder(name, self._device, self._announce)
         return load_encoder(name, self._device, self._announce)
 
     def _follow(self) -> None:
@@ -209,6 +235,16 @@ class Opened:
             if view is None or not is_current(view, self._catalog):
                 view = self._views[kind] = read_view(self._catalog, kind, view)
             return view
+
+
+def _reopened(
+    made: type[Opened],
+    directory: Path,
+    encoder: Encoder | None,
+    device: str,
+    patience: float | None,
+) -> Opened:
+    return made.open(directory, encoder=encoder, device=device, patience=patience)
 
 
 def vector_of(question: Question) -> Vectors:

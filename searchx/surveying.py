@@ -5,8 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from searchx.catalog import Catalog, HeldSource, Version
-from searchx.encoder import Announce, Encoder
+from searchx.catalog import HeldSource, Version
 from searchx.errors import BadInput
 from searchx.exploring import Explorer, Level
 from searchx.facets import Columns
@@ -23,17 +22,10 @@ from searchx.views import Touched, newest_snapshot
 class Surveys(Opened):
     """What a library holds, as a whole and in parts."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        encoder: Encoder | None = None,
-        device: str = "auto",
-        announce: Announce | None = None,
-        patience: float | None = None,
-    ) -> None:
-        super().__init__(catalog, encoder, device, announce, patience)
-        self._explorer = Explorer(catalog, self._view)
-        self._gatherer = Gatherer(catalog, self._view, self._backdrops.duplicates)
+    def _begin(self) -> None:
+        super()._begin()
+        self._explorer = Explorer(self._catalog, self._view)
+        self._gatherer = Gatherer(self._catalog, self._view, self._backdrops.duplicates)
         self._held: tuple[Touched, list[HeldSource]] | None = None  # by the sources
         self._counted: tuple[Version, int, int] | None = None  # images, texts as of a version
         self._values: tuple[Touched, Columns] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 import searchx
@@ -22,6 +23,7 @@ from searchx.records import Query, Vectors
 from searchx.search import Library
 from searchx.upkeep import forget, move_source, verify
 from tests.colour import COLOURS, ColourEncoder, paint
+from web.app import create_app
 
 DIM = 8
 
@@ -428,7 +430,9 @@ def test_words_are_asked_of_given_vectors_with_an_encoder(tmp_path: Path) -> Non
     with searchx.create(tmp_path / "library", dim=4, name="colours of ours") as library:
         library.add(["red", "blue"], unit)
     with searchx.open(tmp_path / "library", encoder=ColourEncoder()) as library:
-        assert [hit.external for hit in library.search("blue", 2)] == ["blue", "red"]
+        for _ in range(3):
+            assert [hit.external for hit in library.search("blue", 2)] == ["blue", "red"]
+        assert library.search("red", 1)[0].external == "red"
 
 
 def test_a_library_is_made_once(tmp_path: Path) -> None:
@@ -457,3 +461,37 @@ def test_a_closed_library_says_so(shop: Library) -> None:
     for call in calls:
         with pytest.raises(LibraryError, match="closed here; open it again"):
             call()
+
+
+def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
+    wall.add(
+        ["/etc/passwd"],
+        images=[png("red")],
+        texts=["a <i>red</i> shirt"],
+        metadata=[{"brand": "<b>acme</b>", "tags": ["new", "red"]}],
+    )
+    wall.add(["t"], ColourEncoder().embed_texts(["blue"]), kind="text")
+    picture, bare = int(wall.lookup(["/etc/passwd"])[0]), int(wall.lookup(["t"])[0])
+    with TestClient(create_app(wall)) as client:
+        for way in ("thumbnail", "picture", "file"):
+            answer = client.get(f"/items/{picture}/{way}")
+            assert (answer.status_code, b"root:" in answer.content) == (404, False)
+        for address in (
+            "/",
+            "/?q=red",
+            "/?q=blue&to=text",
+            f"/items/{bare}",
+            "/status",
+            "/explore",
+        ):
+            assert client.get(address).status_code == 200
+        page = client.get(f"/items/{picture}").text
+        assert "&lt;b&gt;acme&lt;/b&gt;" in page
+        assert "new, red" in page
+        assert "a &lt;i&gt;red&lt;/i&gt; shirt" in page
+        assert "it is in no file" in page
+        (hit,) = client.get("/api/search?q=red&k=1&where=meta.tags:new").json()["hits"]
+        assert (hit["external"], hit["meta"]["tags"]) == ("/etc/passwd", ["new", "red"])
+        assert hit["locations"][0]["meta"] == hit["meta"]
+        assert client.get("/api/search?q=red&where=meta.tag:new").status_code == 400
+        assert client.get(f"/api/items/{bare}").json()["external"] == "t"

@@ -33,6 +33,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.filters": {"searchx.dates", "searchx.errors"},
     "searchx.records": FILTERS,
     "searchx.fitting": RECORDS,
+    "searchx.forking": set[str](),
     "searchx.tokens": RECORDS,
     "searchx.turns": {"searchx.errors"},
     "searchx.towers": {"searchx.errors"},
@@ -55,6 +56,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     | {
         "searchx.brought",
         "searchx.fitting",
+        "searchx.forking",
         "searchx.presets",
         "searchx.runtime.entries",
         "searchx.runtime.preparing",
@@ -85,7 +87,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.writing": RECORDS | {"searchx.database", "searchx.entries", "searchx.lexical"},
     "searchx.inspection": RECORDS
     | {"searchx.database", "searchx.identity", "searchx.lexical", "searchx.writing"},
-    "searchx.catalog": RECORDS | SQL | {"searchx.durable", "searchx.spaces.beside"},
+    "searchx.catalog": RECORDS
+    | SQL
+    | {"searchx.durable", "searchx.forking", "searchx.spaces.beside"},
     "searchx.vectors": {"searchx.vectors"},  # the names that others use
     "searchx.vectors.exact": RECORDS,
     "searchx.vectors.selection": RECORDS | {"searchx.vectors.exact"},
@@ -326,11 +330,21 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.identity",
         "searchx.refreshing",
     },
+    "searchx.fusing": RECORDS,
+    "searchx.adding.fuser": RECORDS
+    | {
+        "searchx.adding.adder",
+        "searchx.adding.given",
+        "searchx.catalog",
+        "searchx.fusing",
+    },
     "searchx.adding.library": RECORDS
     | {
         "searchx.adding.adder",
         "searchx.adding.batches",
+        "searchx.adding.fuser",
         "searchx.adding.given",
+        "searchx.adding.spaces",
         "searchx.arrow",
         "searchx.opened",
         "searchx.requests",
@@ -348,16 +362,17 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.batching",
         "searchx.catalog",
         "searchx.encoder",
+        "searchx.forking",
         "searchx.kept",
         "searchx.questions",
         "searchx.taking_over",
         "searchx.turns",
+        "searchx.vectors",
         "searchx.views",
     },
     "searchx.surveying": RECORDS
     | {
         "searchx.catalog",
-        "searchx.encoder",
         "searchx.exploring",
         "searchx.facets",
         "searchx.gathering",

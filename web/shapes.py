@@ -164,7 +164,10 @@ class FacetsAnswer(BaseModel):
 
 
 class LocationShape(BaseModel):
-    """Where an item was found. What is not known of the place in the file is left out."""
+    """Where an item was found. What is not known of the place in the file is left out.
+
+    `meta` are the columns that a program added with it, by name.
+    """
 
     source: str
     path: str
@@ -173,6 +176,7 @@ class LocationShape(BaseModel):
     line: int | None = None
     start: int | None = None
     end: int | None = None
+    meta: dict[str, object] | None = None
 
 
 class MetadataShape(BaseModel):
@@ -201,7 +205,8 @@ class ItemShape(BaseModel):
     """An item.
 
     A text has `text` and `pictures`, the ids of the images that it belongs to; an image has
-    `width`, `height`, `metadata` and `captions`, the texts that belong to it.
+    `width`, `height`, `metadata` and `captions`, the texts that belong to it. What a program added
+    has `external`, its id there, and `meta`, the columns that came with it.
     """
 
     id: int

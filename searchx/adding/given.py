@@ -135,7 +135,8 @@ def given_from(
     if texts is not None and vectors is None:
         columns["" if images is None else "text"] = Column(texts, told)
     for name, of in _of(views):
-        if not isinstance(name, str) or not name or len(name) > MOST_LETTERS or name in columns:
+        is_taken = name in columns or (name == "image" and "" in columns)
+        if not isinstance(name, str) or not name or len(name) > MOST_LETTERS or is_taken:
             raise BadInput(f"view {name!r}: give it a name of its own")
         columns[name] = Column(of, content)
     matrix = None if vectors is None else matrix_from(vectors, dim)

@@ -1,16 +1,21 @@
 """Add to a library what is in no file, and find it again by the ids of whoever has it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from searchx.adding.adder import Adder, delete
 from searchx.adding.batches import batches_of, given_of
+from searchx.adding.fuser import Fuser, named, pour
 from searchx.adding.given import collection_from, given_from, ids_from
+from searchx.adding.spaces import found, space_of
 from searchx.arrow import ids_of
+from searchx.errors import BadInput
 from searchx.opened import Opened
-from searchx.records import Ids, Kind, Report
+from searchx.records import Ids, Kind, Report, Vectors
 from searchx.requests import check_kind
 from searchx.vectors import NO_ID
 
@@ -77,14 +82,60 @@ class Adding(Opened):
         -1 where there is none. `external` of a hit or an item, and `externals`, lead back.
         """
         wanted = ids_from(ids)
-        found = self._catalog.entries(collection_from(collection), wanted, kind)
-        return np.array([found.get(one, NO_ID) for one in wanted], np.int64)
+        held = self._catalog.entries(collection_from(collection), wanted, kind)
+        return np.array([held.get(one, NO_ID) for one in wanted], np.int64)
 
     def externals(self, ids: Sequence[int] | Ids) -> list[str | None]:
         """Give the external id of each item; None for one that is in files only, or not there."""
         wanted = ids_of(ids)
-        found = self._catalog.externals(np.unique(wanted))
-        return [found[one][1] if one in found else None for one in wanted.tolist()]
+        held = self._catalog.externals(np.unique(wanted))
+        return [held[one][1] if one in held else None for one in wanted.tolist()]
+
+    def fused(
+        self,
+        ids: Sequence[str] | Sequence[int] | Any,
+        weights: Mapping[str, float] | None = None,
+        *,
+        collection: str = "items",
+        centred: bool = True,
+    ) -> Vectors:
+        """Give one unit row (n, dim) for each external id: its views, weighted and added up.
+
+        `weights` by the name of a view, "image" and "text" for those without one of their own; a
+        view that they leave out counts nothing, and all count 1 where none are given. The mean of
+        each view in the collection is taken away before, unless not `centred`. Such rows are
+        compared with each other only, never with those of queries. Raises BadInput, also for an
+        id that has none of the views.
+        """
+        fuser = Fuser(
+            self._catalog, collection_from(collection), self._space().dim, weights, centred
+        )
+        rows, missing = fuser.fused(ids_from(ids))
+        if missing:
+            raise BadInput(f'"{missing[0]}" is not there, or has none of these views')
+        return rows
+
+    def fuse(
+        self,
+        directory: Path | str,
+        weights: Mapping[str, float] | None = None,
+        *,
+        collection: str = "items",
+        centred: bool = True,
+    ) -> Report:
+        """Write the rows of `fused` into a library of their own, with ids and metadata.
+
+        There `similar`, `similar_items` and `recommend` are asked of whole products. Once more, it
+        brings that library up to date. Raises BadInput, and SpaceMismatch where the library there
+        has vectors of other weights.
+        """
+        name, space = collection_from(collection), self._space()
+        fuser = Fuser(self._catalog, name, space.dim, weights, centred)
+        made = space_of(named(space.name, fuser.weights, centred), space.dim)
+        with closing(found(Path(directory), made, exist_ok=True)) as target:
+            adder = Adder(target, name, made, lambda: self.encoder)
+            pour(fuser, self._catalog, adder, target, name)
+            return adder.finish()
 
     def _adder(self, collection: str) -> tuple[Adder, int]:
         space = self._serving()

@@ -35,6 +35,13 @@ _ROUNDING: Final = 1e-5  # by which sums in another order may differ
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
 
+def compute_alone() -> None:
+    """Have FAISS use one thread, in a process that was forked: its threads are its parent's."""
+    faiss = sys.modules.get("faiss")
+    if faiss is not None:
+        faiss.omp_set_num_threads(1)
+
+
 class Scan:
     """Vectors that are compared with queries one by one. Nothing in it changes by a search."""
 
