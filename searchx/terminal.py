@@ -16,8 +16,10 @@ from searchx.reasons import matched
 
 if TYPE_CHECKING:
     from indexer.migrating import Migrated
+    from searchx.comparing import Comparison
     from searchx.evaluation import Evaluation, Retrieval
     from searchx.labels.tagging import Tagged
+    from searchx.measures import Figure
     from searchx.presets import Preset
     from searchx.progress import RunProgress
     from searchx.records import Explained, Hit, Pace, Report, Skipped
@@ -35,6 +37,7 @@ WAYS: Final = {
     "index within": "by the index among those that pass the filter, the best compared exactly",
     "filter": "by the filter alone, the last indexed first",
 }
+_MEASURES: Final = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "mrr": "MRR"}
 _STAGES: Final = {
     "checking": "the vectors are being checked",
     "building": "the index is being built",
@@ -239,6 +242,33 @@ def evaluation_table(evaluation: "Evaluation") -> Table:
     table.add_row("text to image", *_percents(evaluation.text_to_image))
     table.add_row("image to text", *_percents(evaluation.image_to_text))
     return table
+
+
+def comparison_table(comparison: "Comparison") -> Table:
+    """Lay out both models and their difference, each with its interval; recalls in percent."""
+    title = f"{comparison.images:,} images, {comparison.texts:,} texts; intervals of 95 %"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in (*map(visible, comparison.models), "difference"):
+        table.add_column(Text(name), justify="right")
+    for way, measures in comparison.measures.items():
+        for name, one in measures.items():
+            scale, digits = (1, 3) if name == "mrr" else (100, 1)
+            shown = (_interval(each, scale, digits) for each in (one.one, one.other))
+            difference = _interval(one.difference, scale, digits, "+")
+            label = f"{way.replace('_', ' ')}, {_MEASURES.get(name, name)}"
+            table.add_row(label, *shown, difference)
+    return table
+
+
+def _interval(figure: "Figure", scale: int, digits: int, sign: str = "") -> str:
+    """Show a figure and its bounds; `sign` "+" where it says which way."""
+    value, *bounds = (
+        f"{scale * one:{sign}.{digits}f}"
+        for one in (figure.value, figure.low, figure.high)
+        if one is not None
+    )
+    return f"{value} [{', '.join(bounds)}]" if bounds else value
 
 
 def tagged_lines(tagged: "Tagged", *, dry_run: bool) -> Iterator[str]:

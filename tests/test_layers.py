@@ -445,6 +445,15 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.views",
         "searchx.words",
     },
+    "searchx.comparing": RECORDS
+    | {
+        "searchx.catalog",
+        "searchx.contents",
+        "searchx.encoder",
+        "searchx.evaluation",
+        "searchx.measures",
+        "searchx.pairs",
+    },
     "searchx.exchange": RECORDS
     | {
         "searchx.adding",

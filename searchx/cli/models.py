@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -46,13 +47,28 @@ SomePairsArgument = Annotated[
 
 
 def evaluate(
-    pairs: PairsArgument,
+    pairs: SomePairsArgument = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Compare two models on the same pairs; by default on the library's own captions.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well a model brings pictures and their captions together."""
+    """Measure how well a model brings pictures and captions together, or which of two does."""
+    if compare is not None:
+        if model is not None:
+            raise BadInput("give either --model or --compare, which names two")
+        _compare(pairs or (), compare, device, place(library), as_json)
+        return
+    if not pairs:
+        raise BadInput("name the pairs to measure by; only --compare takes those of the library")
     from indexer.pipeline import model_of
     from searchx import evaluation
     from searchx.cli.meter import Meter
@@ -70,6 +86,35 @@ def evaluate(
         print_json(result.as_dict())
     else:
         console().print(evaluation_table(result))
+
+
+def _compare(
+    pairs: Sequence[Path], models: tuple[str, str], device: str, library: Path, as_json: bool
+) -> None:
+    from searchx import comparing
+    from searchx.catalog import Catalog
+    from searchx.cli.meter import Meter
+    from searchx.encoder import load_encoder
+    from searchx.pairs import read_pairs
+    from searchx.records import Pace
+    from searchx.terminal import comparison_table, console
+
+    if pairs:
+        read, left_out = read_pairs(pairs), 0
+    else:
+        with closing(Catalog.open(library)) as catalog:
+            read, left_out = comparing.pairs_of(catalog)
+    with stoppable("stopped"), Meter(console(stderr=True), "measuring") as meter:
+        loads = [partial(load_encoder, name, device, meter.say) for name in models]
+        meter.found(2 * len(read), 0)
+        result = comparing.compare(loads, read, lambda n: meter.done(n, n, 0, Pace()))
+    if left_out:
+        tell(f"pictures that cannot be read now were left out: {left_out:,}")
+    if as_json:
+        print_json(result.as_dict())
+        return
+    console().print(comparison_table(result))
+    print_lines(("", *result.sentences()))
 
 
 def train(

@@ -1,6 +1,7 @@
 """Let a second space into a library, look it through, and exchange it for the one that serves."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from searchx.errors import BadInput
 from searchx.records import KINDS, Ids, Space
 from searchx.spaces.beside import OtherSpace
 from searchx.vectors import UNREADABLE, read_manifest
-from searchx.views import SNAPSHOTS, own_snapshots_of, read_view, snapshot_folders
+from searchx.views import SNAPSHOTS, own_snapshots_of, read_view, snapshot_folders, snapshots_of
 
 
 def other_space(catalog: Catalog) -> OtherSpace | None:
@@ -27,6 +28,7 @@ def begin(catalog: Catalog, space: Space) -> Catalog:
     """
     with catalog.beside(writing=True) as beside:
         beside.begin(space)
+    _tidy(catalog)
     folder = own_snapshots_of(catalog.directory, space.digest)
     if not any(_is_of(place, space) for place in _places(catalog.directory / SNAPSHOTS)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,18 +66,15 @@ def drop_other(directory: Path, *, has_served: bool) -> tuple[Space, int]:
 
     Raises BadInput where there is none that was kept (`has_served`), or that is being made.
     """
-    catalog = Catalog.open(directory)
-    try:
-        with catalog.migrating():
-            found = other_space(catalog)
-            if found is None or found.has_served != has_served:
-                raise BadInput(_nothing_to_drop(has_served))
-            with catalog.beside(writing=True) as beside:
-                count = beside.drop()
-            _drop_snapshots(directory, found.space)
+    with closing(Catalog.open(directory)) as catalog, catalog.migrating():
+        found = other_space(catalog)
+        if found is None or found.has_served != has_served:
+            _tidy(catalog)
+            raise BadInput(_nothing_to_drop(has_served))
+        with catalog.beside(writing=True) as beside:
+            count = beside.drop()
+        _tidy(catalog)
         return found.space, count
-    finally:
-        catalog.close()
 
 
 def _late(catalog: Catalog, inner: Catalog) -> Ids:
@@ -91,13 +90,27 @@ def _late(catalog: Catalog, inner: Catalog) -> Ids:
     return np.concatenate(found)
 
 
-def _drop_snapshots(directory: Path, space: Space) -> None:
-    """Remove what is derived from a space that is gone."""
-    shutil.rmtree(own_snapshots_of(directory, space.digest), ignore_errors=True)
-    for folder in snapshot_folders(directory):
+def _tidy(catalog: Catalog) -> None:
+    """Remove what is derived from a space that is gone, also what an interrupted process left.
+
+    What belongs to the space that serves is left to whoever holds the library.
+    """
+    serving, other = catalog.serving(), other_space(catalog)
+    both = (serving, None if other is None else other.space)
+    kept = [space for space in both if space is not None]
+    own = {own_snapshots_of(catalog.directory, space.digest) for space in kept}
+    searched = None if serving is None else snapshots_of(catalog.directory, serving.digest)
+    for folder in snapshot_folders(catalog.directory):
+        if folder == searched:
+            continue
+        if folder.name != SNAPSHOTS and folder not in own:
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
         for place in _places(folder):
-            if _is_of(place, space):
+            if not any(_is_of(place, space) for space in kept):
                 vectors.drop(place)
+        for kind in KINDS:
+            vectors.sweep(folder, kind)
 
 
 def _places(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Ask, Place, one_line
+from tests.tiny_model import save_tiny_model
 
 
 def test_eval_prints_both_directions(place: Place, ask: Ask) -> None:
@@ -34,6 +35,27 @@ def test_models_lists_the_presets(ask: Ask) -> None:
         assert {"purpose", "model", "megabytes", "gigaflops", "recall"} < one.keys()
         assert {"languages", "licence", "note", "in_use"} < one.keys()
         assert one["model"] in ask("models").out
+
+
+def test_two_models_are_compared(place: Place, ask: Ask, tmp_path: Path) -> None:
+    other = save_tiny_model(tmp_path / "other", seed=5)
+    found = json.loads(ask("eval", place.photos, "--compare", place.model, other, "--json").out)
+    assert (found["one"], found["other"], found["images"]) == (place.model, other, 4)
+    assert found["text_to_image"]["mrr"]["difference"].keys() == {"value", "low", "high"}
+    assert len(found["sentences"]) == 2
+    captions = place.photos / "captions.jsonl"
+    library = tmp_path / "own"
+    assert ask("index", place.photos, captions, "--model", place.model, library=library).code == 0
+    own = ask("eval", "--compare", place.model, other, library=library).out
+    assert "intervals of 95 %" in own
+    assert "text to image, R@1" in own
+    for arguments in (
+        ["eval"],
+        ["eval", "--compare", "a", "b"],
+        ["eval", "--compare", "a", "b", "--model", "c"],
+    ):
+        answer = ask(*arguments, library=place.library)
+        assert (answer.code, answer.err.count("\n")) == (1, 1)
 
 
 def test_a_model_goes_to_another_machine_and_is_searched_with_there(

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,21 @@ from typing import Literal
 import numpy as np
 
 from indexer import pipeline
+from indexer.migrating import Settings, migrate, roll_back
 from indexer.pipeline import index_into
 from indexer.planning import Options
 from searchx import upkeep, vectors
 from searchx.catalog import Catalog, NewFile, NewItem
 from searchx.database import check_backup
+from searchx.errors import BadInput
 from searchx.records import Space
 from searchx.refreshing import refresh_snapshots
+from searchx.spaces.switching import drop_other
 from searchx.vectors import Origin
 from searchx.views import SNAPSHOTS
 from searchx.writing import Content
 from tests.colour import ColourEncoder, paint
+from tests.spaces.encoders import Bright
 
 LIBRARIES = Path(__file__).resolve().parent.parent / "libraries"
 
@@ -238,6 +242,38 @@ def sources(place: Path) -> tuple[str, ...]:
         return catalog.sources()
 
 
+def a_library_of_two_models(place: Path) -> None:
+    """Let another model take over, and index more by it."""
+    a_library(place)
+    change_model(place)
+    change_photos(place)
+    index_into(place / "library", [place / "photos"], Bright(), options=Options(workers=0))
+
+
+def change_model(place: Path) -> int:
+    if serving(place) == "colour":
+        migrate(place / "library", Bright(), settings=Settings(workers=0))
+    return 0
+
+
+def go_back(place: Path) -> int:
+    if serving(place) == "bright":
+        roll_back(place / "library", ColourEncoder(), settings=Settings(workers=0))
+    return 0
+
+
+def drop_the_old(place: Path) -> int:
+    with suppress(BadInput):  # it is done
+        drop_other(place / "library", has_served=True)
+    return 0
+
+
+def serving(place: Path) -> str:
+    with closing(Catalog.open(place / "library")) as catalog:
+        space = catalog.serving()
+    return "" if space is None else space.name
+
+
 def open_once(place: Path) -> int:
     Catalog.open(place / "library").close()
     return 0
@@ -256,6 +292,9 @@ SCENARIOS = {
     "restore into nothing": Scenario(a_backup_alone, bring_back, "one state"),
     "forget a source": Scenario(two_sources, let_go, "one state"),
     "move a source": Scenario(two_sources, re_root, "one state"),
+    "change the model": Scenario(a_library, change_model, "one state"),
+    "go back to the model before": Scenario(a_library_of_two_models, go_back, "one state"),
+    "drop the model before": Scenario(a_library_of_two_models, drop_the_old, "one state"),
     "migrate from 0001": Scenario(an_old_library, open_once, "one state"),
 }
 # These start processes that decode, and take longer.

@@ -13,7 +13,8 @@ OURS: Final = ("searchx.", "indexer.")
 WRITING: Final = (  # what changes a library, or decides on what is written next
     *("searchx.catalog", "searchx.writing", "searchx.vectors", "searchx.database"),
     *("searchx.upkeep", "searchx.inspection", "searchx.refreshing"),
-    *("indexer.pipeline", "indexer.stages"),
+    *("searchx.spaces.beside", "searchx.spaces.switching"),
+    *("indexer.pipeline", "indexer.stages", "indexer.migrating"),
 )
 _CHANGES: Final = {  # what changes something on disk, by the module that it is in
     "posix": {
