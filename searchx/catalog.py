@@ -116,7 +116,7 @@ class Catalog:
         self._inherited: list[sa.Engine] = []  # of parent processes
         self._reads = _Reads("", only_served=True)
         self._begin(engine)
-        renew_in_children(self)
+        renew_in_children(self._renew)
 
     def _begin(self, engine: sa.Engine) -> None:
         self._opened = engine
@@ -125,7 +125,7 @@ class Catalog:
         self._here = threading.local()  # the moment that a thread is looking at
         self._fetched = Fetched()
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         """Open the file anew, in a process that was forked.
 
         The connections of the parent are kept and never used: to close them would close files.

@@ -166,7 +166,7 @@ class OpenClipEncoder:
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
-        renew_in_children(self)
+        renew_in_children(self._renew)
         self._dim = int(self._encode_texts(["a photo"]).shape[1])
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
@@ -180,7 +180,7 @@ class OpenClipEncoder:
         )
         self._loading = threading.Lock()
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         """Go on in a process that was forked: with one thread, torch's others are its parent's."""
         import torch
 

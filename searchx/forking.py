@@ -5,32 +5,28 @@ served is never emptied, and SQLite forbids it to use a connection that was made
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakMethod
 
 
-class Renewed(Protocol):
-    """Something that holds what must not be shared with a parent."""
+def renew_in_children(renew: Callable[[], None]) -> None:
+    """Have a method called in every process that is forked while its object lives.
 
-    def renew(self) -> None:
-        """Make it anew; called in a forked process before anything else runs in it."""
-        ...
-
-
-def renew_in_children(one: Renewed) -> None:
-    """Have something renewed in every process that is forked from this one while it lives."""
-    _renewed().add(one)
+    Before anything else runs in that process.
+    """
+    _renewing().add(WeakMethod(renew, _renewing().discard))
 
 
 @cache
-def _renewed() -> "WeakSet[Renewed]":
-    every: WeakSet[Renewed] = WeakSet()
+def _renewing() -> set[WeakMethod[Callable[[], None]]]:
+    every: set[WeakMethod[Callable[[], None]]] = set()
 
     def renew() -> None:
-        for one in list(every):
-            one.renew()
+        for one in [method() for method in every]:
+            if one is not None:
+                one()
 
     with suppress(AttributeError):  # on Windows nothing forks
         os.register_at_fork(after_in_child=renew)

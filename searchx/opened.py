@@ -47,7 +47,7 @@ class Opened:
         self._patience = patience
         self._has_forked = False
         self._begin()
-        renew_in_children(self)
+        renew_in_children(self._renew)
 
     def _begin(self) -> None:
         """Begin with nothing that was read, asked or locked."""
@@ -63,7 +63,7 @@ class Opened:
         self._turns = threading.BoundedSemaphore(2 * (os.cpu_count() or 2))
         self._bulk = Turns(_BULK, None if self._patience is None else _BULK_WAITING)
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         """Go on in a process that was forked, with nothing of its parent but the encoder.
 
         One whose threads cannot be made anew is loaded again, by torch, when a query needs it.

@@ -212,7 +212,7 @@ class Hit:
         metadata = item.metadata.as_dict() if item.metadata else {}
         shape |= {"width": item.width, "height": item.height}
         shape |= {"metadata": metadata, "captions": list(item.captions)}
-        return shape | ({"tags": list(item.tags)} if item.tags else {})
+        return shape | {"tags": list(item.tags)}
 
 
 @dataclass(frozen=True, slots=True)
