@@ -130,7 +130,7 @@ def called(text: str, places: Sequence[tuple[str, str]]) -> int:
 
 def _spoken(spoken: str) -> Iterator[tuple[str, str]]:
     """Give the words in what stands between spaces: as they are stored, and as they were asked."""
-    for found in _SPOKEN_WORD.findall(unicodedata.normalize("NFC", spoken)):
+    for found in _SPOKEN_WORD.findall(unicodedata.normalize("NFKC", spoken)):
         for word in _WORD.findall(_folded(found)):
             for piece in _pieces(word):
                 if _IS_UNSPACED.match(piece) and len(piece) > 1:
