@@ -39,7 +39,7 @@ class Arrays(Opened):
         *,
         where: str | Filter | None = None,
     ) -> Found:
-        """Answer many queries at once, given as texts, queries, or unit vectors (q, dim).
+        """Answer many queries at once, given as texts, queries, or vectors (q, dim).
 
         Gives ids and exact cosines, both (q, k), best first; id -1 where there is no more. The
         vectors alone are compared: texts are taken as they stand, `Query` records may have
@@ -52,8 +52,7 @@ class Arrays(Opened):
         asked: Kind = _asked_from(queries)
 
         def found() -> Found:
-            rows = self._rows(queries)
-            vectors.check_width(rows, self._space().dim)
+            rows = vectors.unit_rows(self._rows(queries), self._space().dim)
             view = self._view(to)
             return view.search(rows, k, view.choose(self._catalog, passes), asked)
 

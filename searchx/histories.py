@@ -11,7 +11,7 @@ from searchx.errors import BadInput
 from searchx.profiles import decayed
 from searchx.ragged import Ragged
 from searchx.records import Vectors
-from searchx.vectors import check_width
+from searchx.vectors import unit_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class Histories:
         given = _vectors(liked)
         lists = Ragged.of(liked) if given is None else _numbered(given)
         if given is not None:
-            given = _unit(given.reshape(-1, given.shape[-1]), dim)
+            given = unit_rows(given.reshape(-1, given.shape[-1]), dim)
         counts = _beside(lists, weights, "weights")
         if counts is not None and not ((counts.values >= 0) & np.isfinite(counts.values)).all():
             raise BadInput("weights hold a value below 0, or none; give dislikes as negatives")
@@ -81,14 +81,6 @@ def _vectors(liked: Any) -> Vectors | None:
 def _numbered(given: Vectors) -> Ragged:
     each = 1 if given.ndim == 2 else given.shape[1]
     return Ragged(np.arange(len(given) * each), np.arange(len(given) + 1) * each)
-
-
-def _unit(rows: Vectors, dim: int) -> Vectors:
-    check_width(rows, dim)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if (lengths < 1e-12).any():
-        raise BadInput("a vector has no length; give one that points somewhere")
-    return np.asarray(rows / lengths, np.float32)
 
 
 def _beside(lists: Ragged, others: Any, name: str) -> Ragged | None:

@@ -346,8 +346,9 @@ def _short(path: str, folder: Path) -> str:
     return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
-def _link(path: str) -> str:
-    return Path(path).as_uri()
+def _link(path: str) -> str | None:
+    """Give the address of a file; what a program added is in none."""
+    return Path(path).as_uri() if Path(path).is_absolute() else None
 
 
 def _passage(text: str) -> str:

@@ -101,10 +101,13 @@ def test_similar_products(tmp_path: Path) -> None:
 def test_duplicates(mini: Encoder, tmp_path: Path) -> None:
     rows = np.random.default_rng(3).normal(size=(300, 512)).astype(np.float32)
     rows[7], rows[8] = rows[3], rows[3] + 0.01
+    picture = paint(tmp_path / "red.png", "red")
     with searchx.create(tmp_path / "shop", encoder=mini) as shop:
         shop.add([f"sku-{one}" for one in range(300)], rows)
+        shop.add(["sku-a", "sku-b"], texts=["a", "b"], images=[picture, picture])
     lines = [one.split("\t") for one in run("duplicates.py", tmp_path / "shop").splitlines()]
-    assert sorted(line[:2] for line in lines) == [["sku-3", "sku-7"], ["sku-3", "sku-8"]]
+    pairs = [["sku-3", "sku-7"], ["sku-3", "sku-8"], ["sku-a", "sku-b"]]
+    assert sorted(line[:2] for line in lines) == pairs
 
 
 def test_captions(mini: Encoder, tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_a_batch_answers_like_single_questions(library: Library, photos: Path) -
     assert np.isneginf(scores[:, len(COLOURS) :]).all()
 
 
+def test_vectors_of_any_length_are_compared_by_their_cosines(
+    library: Library, photos: Path
+) -> None:
+    rows = ENCODER.embed_texts(["red", "a green one", "blue"])
+    ids, scores = library.search_batch(rows, k=8)
+    found = library.search_batch(rows * np.array([[9.0], [0.01], [1.0]], np.float32), k=8)
+    assert np.array_equal(found[0], ids)
+    np.testing.assert_allclose(found[1], scores, atol=1e-5)
+
+
 @pytest.mark.parametrize("query", ["", "   ", Query()])
 def test_an_empty_query_is_refused(library: Library, photos: Path, query: str | Query) -> None:
     with pytest.raises(BadInput, match="the query is empty"):
@@ -97,6 +107,8 @@ def test_what_cannot_be_asked_is_refused_in_one_line(library: Library, photos: P
         library.search("red", to="video")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"shape \(1, 5\).*\(n, 4\)"):
         library.search_batch(np.zeros((1, 5), np.float32))
+    with pytest.raises(BadInput, match="no length"):
+        library.search_batch(np.zeros((1, ENCODER.space.dim), np.float32))
 
 
 def test_another_encoder_is_refused(catalog: Catalog, photos: Path) -> None:

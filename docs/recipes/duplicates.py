@@ -8,7 +8,7 @@ import searchx
 
 
 def named(copy):
-    return copy.item.external or copy.path  # the id that it was added by, else its file
+    return copy.path.removeprefix("collection:items/")  # the id it was added by, else its file
 
 
 cursor = None

@@ -68,7 +68,7 @@ def evaluate(
         _compare(pairs or (), compare, device, place(library), as_json)
         return
     if not pairs:
-        raise BadInput("name the pairs to measure by; only --compare takes those of the library")
+        raise typer.BadParameter("name PAIRS to measure by; only --compare takes the library's")
     from indexer.pipeline import model_of
     from searchx import evaluation
     from searchx.cli.meter import Meter

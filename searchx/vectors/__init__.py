@@ -18,6 +18,7 @@ from searchx.vectors.exact import (
     merge,
     nothing,
     places_of,
+    unit_rows,
 )
 from searchx.vectors.foreign import Foreign, open_foreign, write_flat
 from searchx.vectors.inverted import Effort
@@ -55,5 +56,6 @@ __all__ = [
     "places_of",
     "read_manifest",
     "sweep",
+    "unit_rows",
     "write_flat",
 ]

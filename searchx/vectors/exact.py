@@ -32,6 +32,7 @@ _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many querie
 _PAIRS: Final = 8_192  # of queries and rows compared at a time
 _FEW_READ: Final = 256  # rows, up to which NumPy is as fast as FAISS at reading them
 _ROUNDING: Final = 1e-5  # by which sums in another order may differ
+_NO_LENGTH: Final = 1e-12
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
 
@@ -284,6 +285,18 @@ def check_width(queries: Vectors, dim: int) -> None:
         raise BadInput(f"queries have shape {queries.shape}, the index needs (n, {dim})")
     if not np.isfinite(queries).all():
         raise BadInput("queries hold a value that is not a finite number")
+
+
+def unit_rows(queries: Vectors, dim: int) -> Vectors:
+    """Give queries (q, dim) scaled to length 1, those that have it untouched. Raises BadInput."""
+    check_width(queries, dim)
+    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+    if (lengths < _NO_LENGTH).any():
+        raise BadInput("a vector has no length; give one that points somewhere")
+    is_unit = abs(lengths - 1) <= _ROUNDING
+    if is_unit.all():
+        return queries
+    return np.asarray(np.where(is_unit, queries, queries / lengths), np.float32)
 
 
 def _reaching(scores: Vectors, k: int) -> Places:

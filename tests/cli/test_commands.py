@@ -90,7 +90,7 @@ def test_wrong_usage_exits_with_2(arguments: Sequence[str], ask: Ask) -> None:
         (["serve", "--port", "70000"], "'--port': \"70000\"; give at most 65535"),
         (
             ["train", ".", "--out", "x", "--method", "none"],
-            "'--method': \"none\"; give head or full",
+            "'--method': \"none\"; give head, full, lora, bitfit or prompt",
         ),
         (["train", ".", "--out", "x", "--rate", "much"], "'--rate': \"much\"; give a number"),
     ],

@@ -22,6 +22,7 @@ def test_a_library_goes_out_and_another_is_made_of_it(
     assert answer.out == f"parquet: {len(COLOURS)} added, 0 updated, 0 as they were\n"
     report = json.loads(ask("import", made, "--library", tmp_path / "again", "--json").out)
     assert (report["added"], report["unchanged"]) == (0, len(COLOURS))
+    assert "collection:items/" in ask("search", "red", "--library", tmp_path / "again").out
     hits = json.loads(ask("search", "red", "--json", "--library", tmp_path / "again").out)["hits"]
     assert {hit["meta"]["path"] for hit in hits} == {
         str(place.photos / f"{one}.png") for one in COLOURS
