@@ -43,6 +43,7 @@ def measure(directory: Path, model: str, rate: str | None) -> None:
         for _ in range(20):
             library.search(next(texts))
         report("alone", list(ask(library, texts, time.monotonic() + ALONE)))
+        before = library.space.name
         command = [sys.executable, "-m", "searchx.cli", "migrate", "--to", model, "--json"]
         command += ["--library", str(directory), *(["--rate", rate] if rate else [])]
         began = time.monotonic()
@@ -60,7 +61,6 @@ def measure(directory: Path, model: str, rate: str | None) -> None:
         )
         report("while it runs", during)
         taking = []
-        before = library.space.name
         while library.space.name == before:
             taking += list(ask(library, texts, time.monotonic() + 0.2))
         print(f"the model before answered for {len(taking) * PAUSE:.1f} s more, about")
