@@ -122,7 +122,7 @@ def _loaded(
         encoder = load_encoder(name, "cpu", announce)
         if encoder.space.digest != told.get("digest", encoder.space.digest):
             raise ModelError(f"{name} has other weights here than where it was exported")
-    except ModelError:
+    except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
     return _brought(name, encoder.space, getattr(encoder, "runtime", ""), checked)

@@ -41,6 +41,6 @@ def as_manifest(document: bytes) -> dict[str, Any]:
     """Read the document; an empty one where it is no JSON object."""
     try:
         told = json.loads(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -357,12 +357,24 @@ def load_open_clip(name: str, announce: Announce | None = None) -> tuple[Any, An
             require_pretrained=True,
             **options,
         )
-        return model, open_clip.get_tokenizer(model_name)
+        return model, open_clip.get_tokenizer(model_name, **_without_programs(model_name))
     except Exception as error:  # open_clip, timm and the hub raise a dozen unrelated types
         raise ModelError(
             f'model "{name}" cannot be loaded ({_first_line(error)}); check the name and the '
             "network, set HF_HOME to a cache that has it, or use local-dir:PATH of a copy"
         ) from error
+
+
+def _without_programs(model_name: str) -> dict[str, bool]:
+    """Give the setting by which a tokenizer of Hugging Face brings no program, for those that are.
+
+    It goes before what the model's own files ask for.
+    """
+    import open_clip
+
+    config = open_clip.factory.get_model_config(model_name) or {}
+    is_theirs = bool(config.get("text_cfg", {}).get("hf_tokenizer_name"))
+    return {"trust_remote_code": False} if is_theirs else {}
 
 
 def model_config(name: str) -> dict[str, Any]:
@@ -397,8 +409,8 @@ def _local_options(directory: Path) -> dict[str, Any]:
     """
     path = directory / "open_clip_config.json"
     try:
-        text = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = dict(json.loads(path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{directory} is not an open_clip model directory ({_first_line(error)}); "
             "it needs open_clip_config.json and the weights beside it"

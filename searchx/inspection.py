@@ -100,7 +100,8 @@ def mend(connection: sa.Connection) -> list[str]:
 def _findings(connection: sa.Connection) -> Iterator[Finding]:
     repair = 'run "searchx repair", then "searchx index"'
     for table, row in _broken_references(connection):
-        yield Finding("a row leads nowhere", f"{table} {row}", repair)
+        where = table if row is None else f"{table} {row}"
+        yield Finding("a row leads nowhere", where, repair)
     for item, what in _bad_vectors(connection):
         yield Finding(f"the vector {what}", f"item {item}", repair)
     for item, what in _bad_others(connection):
@@ -131,9 +132,10 @@ def _integrity(connection: sa.Connection) -> list[str]:
     return [] if lines == ["ok"] else lines
 
 
-def _broken_references(connection: sa.Connection) -> list[tuple[str, int]]:
+def _broken_references(connection: sa.Connection) -> list[tuple[str, int | None]]:
+    """Give the rows that lead nowhere; a table whose rows have no numbers is given once."""
     rows = connection.execute(sa.text("PRAGMA foreign_key_check")).all()
-    return list(dict.fromkeys((str(row[0]), int(row[1])) for row in rows))
+    return list(dict.fromkeys((str(row[0]), row[1]) for row in rows))
 
 
 def bad_vectors(connection: sa.Connection, table: str, dim: int) -> Iterator[tuple[int, str]]:
@@ -220,8 +222,17 @@ def _ids(connection: sa.Connection, statement: str) -> list[int]:
     return [int(one) for one in connection.execute(sa.text(statement)).scalars()]
 
 
-def _drop_row(connection: sa.Connection, table: str, row: int) -> None:
+_LOOSE_VALUES: Final = (
+    "DELETE FROM attribute WHERE file_id NOT IN (SELECT id FROM file) "
+    "OR name_id NOT IN (SELECT id FROM attribute_name)"
+)
+
+
+def _drop_row(connection: sa.Connection, table: str, row: int | None) -> None:
     """Drop a row that leads nowhere; a file that has lost what was in it is read again."""
+    if row is None:  # only values of columns have no numbers
+        connection.execute(sa.text(_LOOSE_VALUES))
+        return
     if table == "location":
         held = "SELECT file_id FROM location WHERE id = :row"
         again = f"UPDATE file SET mtime_ns = {READ_AGAIN} WHERE id IN ({held})"

@@ -1,6 +1,7 @@
 """Models that are taken from one machine to another as files."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from searchx.bringing import export_model, import_model, pull
 from searchx.brought import MANIFEST, brought
-from searchx.encoder import load_encoder
+from searchx.encoder import MINI, load_encoder
 from searchx.errors import BadInput, ModelError
 
 NAME = "hf-hub:someone/tiny"
@@ -114,6 +115,33 @@ def test_nothing_is_taken_over_that_could_do_harm(exported: Path, models: Path) 
     assert {one.name for one in place.iterdir()} == names
     assert not (models.parent / "outside.json").exists()
     assert found.name == NAME
+
+
+@pytest.mark.parametrize("config", ['{"model_cfg": {"text_cfg": 5}}', "[" * 100_000, "{}"])
+def test_a_model_whose_configuration_cannot_be_is_refused_and_leaves_nothing(
+    exported: Path, models: Path, config: str
+) -> None:
+    (exported / MANIFEST).unlink()
+    (exported / "open_clip_config.json").write_text(config)
+    with pytest.raises(ModelError, match="not an open_clip model directory"):
+        import_model(exported)
+    assert list(models.glob("*")) == []
+
+
+def test_a_tokenizer_that_is_a_program_is_not_run(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    copy = shutil.copytree(MINI, tmp_path / "copy")
+    about = json.loads((copy / "open_clip_config.json").read_text())
+    about["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = {"trust_remote_code": True}
+    (copy / "open_clip_config.json").write_text(json.dumps(about))
+    told = json.loads((copy / "tokenizer_config.json").read_text())
+    told |= {"tokenizer_class": "Theirs", "auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}}
+    (copy / "tokenizer_config.json").write_text(json.dumps(told))
+    (copy / "theirs.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    load_encoder(str(copy), "cpu")
+    assert not (tmp_path / "was run").exists()
 
 
 @pytest.mark.parametrize("name", ["mini", "", "a/b/c", 7, ["x"]])

@@ -21,8 +21,10 @@ from searchx.encoder import MINI, OpenClipEncoder, load_encoder
 from searchx.errors import BadInput, ModelError
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, files_in, is_whole
+from searchx.runtime.preparing import _prepare
 from searchx.runtime.samples import TEXTS
 from searchx.runtime.wording import Words
+from searchx.vectors.foreign import open_foreign
 from tests.tiny_model import MODEL, PREPROCESSING, assert_cut_at_the_limit, save_tiny_model
 
 LOAD = """
@@ -193,6 +195,21 @@ def test_a_model_that_cannot_be_had_is_told_as_by_torch(tmp_path: Path) -> None:
     (tmp_path / "broken" / "open_clip_model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_encoder(str(tmp_path / "broken"), "cpu")
+
+
+def test_programs_in_the_folder_where_somebody_stands_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("filelock", "faiss", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="nowhere is not an open_clip model directory"):
+        _prepare(f"local-dir:{tmp_path / 'nowhere'}", tmp_path / "made", lambda _: None)
+    place = tmp_path / "made.index"
+    place.write_bytes(b"no index")
+    with pytest.raises(BadInput, match=r"made\.index"):
+        open_foreign(place)
+    assert not (tmp_path / "was run").exists()
 
 
 def test_a_query_loads_no_torch(

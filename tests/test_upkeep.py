@@ -190,6 +190,10 @@ DAMAGE = {
         "UPDATE location SET item_id = 99 WHERE item_id = 3",
         "a row leads nowhere",
     ),
+    "a column of nothing": (
+        "INSERT INTO attribute (file_id, name_id, place, form, value) VALUES (99, 9, 0, 'x', 1)",
+        "a row leads nowhere",
+    ),
     "a file in no folder": ("DELETE FROM folder", "a row leads nowhere"),
     "a folder in no source": ("DELETE FROM source", "a row leads nowhere"),
 }

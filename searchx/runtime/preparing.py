@@ -98,7 +98,7 @@ def _prepare(name: str, directory: Path, announce: Callable[[str], None]) -> str
     announce(f"preparing {name} for this processor, once")
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", _SWITCH: "torch"}
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", _EXPORTER, name, str(directory)],
+        [sys.executable, "-P", "-W", "ignore", "-m", _EXPORTER, name, str(directory)],
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",

@@ -74,7 +74,7 @@ def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], IO[bytes]]]:
     """
     if not path.is_file():
         raise BadInput(f"{path} is no file")
-    command = [sys.executable, "-m", "searchx.vectors.unpacking", str(path.absolute())]
+    command = [sys.executable, "-P", "-m", "searchx.vectors.unpacking", str(path.absolute())]
     silent = subprocess.DEVNULL
     paths = {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
     with subprocess.Popen(
