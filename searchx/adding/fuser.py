@@ -1,16 +1,16 @@
 """The views of what was added, fused to one vector for each external id."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from searchx.adding.adder import Adder, delete
 from searchx.adding.given import Given, rows_from
-from searchx.catalog import Catalog
-from searchx.errors import BadInput
+from searchx.catalog import Catalog, Halves
+from searchx.errors import BadInput, Busy
 from searchx.fusing import Rows, check_weights, fused
-from searchx.records import Vectors
+from searchx.records import Ids, Space, Vectors
 
 _SAMPLE: Final = 20_000  # external ids that the means are taken over; they move by a percent
 _BLOCK: Final = 2048
@@ -18,19 +18,22 @@ _DIGITS: Final = 4
 
 
 class Fuser:
-    """Fuses the views of one collection as they stand when it is made."""
+    """Fuses the views of one collection, all in the space that it is made for.
+
+    Raises Busy where another model has taken over since.
+    """
 
     def __init__(
         self,
         catalog: Catalog,
         collection: str,
-        dim: int,
+        space: Space,
         weights: Mapping[str, float] | None,
         centred: bool,
     ) -> None:
         self._catalog = catalog
         self._collection = collection
-        self._dim = dim
+        self._space = space
         self._means = self._measured()
         if not self._means:
             raise BadInput(f'nothing was added to the collection "{collection}" yet')
@@ -59,16 +62,22 @@ class Fuser:
     def _rows(self, ids: Sequence[str]) -> dict[str, Rows]:
         views = self._catalog.entry_views(self._collection, ids)
         items = sorted({item for of in views.values() for item in of.values()})
-        held, halves = self._catalog.vectors_of(items)
+        held, halves = self._vectors_of(items)
         place_of = dict(zip(held.tolist(), range(len(held)), strict=True))
         found = {}
         for name in self._means:
             of = [place_of.get(views.get(id, {}).get(name, -1), -1) for id in ids]
             places = np.array(of, np.int64)
-            rows = np.zeros((len(ids), self._dim), np.float32)
+            rows = np.zeros((len(ids), self._space.dim), np.float32)
             rows[places >= 0] = halves[places[places >= 0]]
             found[name] = Rows(rows, places >= 0)
         return found
+
+    def _vectors_of(self, items: Collection[int]) -> tuple[Ids, Halves]:
+        with self._catalog.at_once():
+            if self._catalog.space() != self._space:
+                raise Busy("another model has taken over in the library meanwhile; ask again")
+            return self._catalog.vectors_of(items)
 
     def _measured(self) -> dict[str, Vectors]:
         """Give the mean of each view, over some of the external ids."""
@@ -79,7 +88,7 @@ class Fuser:
             views = self._catalog.entry_views(self._collection, [id for _, id in numbered])
             for name in dict.fromkeys(name for of in views.values() for name in of):
                 items = [of[name] for of in views.values() if name in of]
-                _, halves = self._catalog.vectors_of(items)
+                _, halves = self._vectors_of(items)
                 sums[name] = sums.get(name, 0) + halves.astype(np.float32).sum(axis=0)
                 counts[name] = counts.get(name, 0) + len(halves)
         means = {name: total / max(counts[name], 1) for name, total in sums.items()}

@@ -107,10 +107,12 @@ class Adding(Opened):
         compared with each other only, never with those of queries. Raises BadInput, also for an
         id that has none of the views.
         """
-        fuser = Fuser(
-            self._catalog, collection_from(collection), self._space().dim, weights, centred
-        )
-        rows, missing = fuser.fused(ids_from(ids))
+        name, wanted = collection_from(collection), ids_from(ids)
+
+        def made() -> tuple[Vectors, list[str]]:
+            return Fuser(self._catalog, name, self._space(), weights, centred).fused(wanted)
+
+        rows, missing = self._in_one_space(made)
         if missing:
             raise BadInput(f'"{missing[0]}" is not there, or has none of these views')
         return rows
@@ -126,11 +128,11 @@ class Adding(Opened):
         """Write the rows of `fused` into a library of their own, with ids and metadata.
 
         There `similar`, `similar_items` and `recommend` are asked of whole products. Once more, it
-        brings that library up to date. Raises BadInput, and SpaceMismatch where the library there
-        has vectors of other weights.
+        brings that library up to date. Raises BadInput, SpaceMismatch where the library there has
+        vectors of other weights, and Busy where another model takes over meanwhile.
         """
         name, space = collection_from(collection), self._space()
-        fuser = Fuser(self._catalog, name, space.dim, weights, centred)
+        fuser = Fuser(self._catalog, name, space, weights, centred)
         made = space_of(named(space.name, fuser.weights, centred), space.dim)
         with closing(found(Path(directory), made, exist_ok=True)) as target:
             adder = Adder(target, name, made, lambda: self.encoder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchx.arrow import vectors_to_arrow
+from searchx.errors import Busy
 from searchx.exchange.telling import added_types, columns_of, known_types, name_of
 from searchx.records import Ids, Kind, Skipped, Space
 
@@ -53,8 +54,15 @@ class Outgoing:
         return self.library.space
 
     def blocks(self) -> Iterator["Block"]:
-        """Give ids and unit rows, as of the moment of the call."""
-        return self.library.blocks(self.kind, SIZE, where=self.where)
+        """Give ids and unit rows, as of the moment of the call.
+
+        Raises Busy where another model has taken over since the space was asked for.
+        """
+        space = self.space
+        found = self.library.blocks(self.kind, SIZE, where=self.where)
+        if self.library.space != space:  # after what is in the blocks was read
+            raise Busy("another model has taken over in the library meanwhile; export it again")
+        return found
 
     def batches(self) -> Iterator["pyarrow.RecordBatch"]:
         """Give `id`, `vector`, and what is told of each item."""

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import searchx
 from indexer.migrating import Migrated, Settings, migrate, roll_back
 from indexer.pipeline import index_into
 from indexer.planning import Options
 from searchx import upkeep
+from searchx.adding.fuser import Fuser
 from searchx.catalog import Catalog
 from searchx.encoder import Encoder
-from searchx.errors import BadInput, LibraryInUse, ModelError
+from searchx.errors import BadInput, Busy, LibraryInUse, ModelError
+from searchx.exchange.outgoing import Outgoing
 from searchx.records import Pixels, Vectors
 from searchx.search import Library
 from searchx.spaces.progress import migration_of
@@ -398,3 +401,21 @@ def test_what_was_measured_for_one_model_is_not_used_for_the_next(
         rows = opened.vectors([hit.id for hit in opened.search("red", 3)])
         assert rows.shape == (3, 7)
         assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("other", [Bright(), ColourEncoder("colour, again")])
+def test_nothing_of_two_models_is_fused_or_written(tmp_path: Path, other: Encoder) -> None:
+    with searchx.create(tmp_path / "shop", encoder=ColourEncoder()) as made:
+        made.add(["a", "b"], texts=["red", "blue"], views={"back": ["black", "white"]})
+    with Library.open(tmp_path / "shop") as opened:
+        fuser = Fuser(opened._catalog, "items", opened.space, None, centred=True)
+        outgoing = Outgoing(opened, "text")
+        assert len(outgoing.schema)
+        assert migrate(tmp_path / "shop", other, settings=INLINE).switched
+        with pytest.raises(Busy, match="taken over"):
+            fuser.fused(["a"])
+        with pytest.raises(Busy, match="taken over"):
+            next(outgoing.batches())
+        assert opened.fused(["a"]).shape == (1, other.space.dim)
+        (batch,) = Outgoing(opened, "text").batches()
+        assert batch.schema.field("vector").type.list_size == other.space.dim
