@@ -43,7 +43,18 @@ from searchx.holding import (
 )
 from searchx.inspection import Inspected, inspect, mend
 from searchx.lexical import Match, matches, matches_of
-from searchx.records import COLLECTION, Ids, Item, Kind, Rows, Skipped, Space, Value, Vectors
+from searchx.records import (
+    COLLECTION,
+    Ids,
+    Item,
+    Kind,
+    Rows,
+    Skipped,
+    Space,
+    Unchanging,
+    Value,
+    Vectors,
+)
 from searchx.spaces.beside import Beside
 from searchx.writing import Content, NewFile, NewItem, Tagging, Writing, chunks
 
@@ -275,7 +286,7 @@ class Catalog:
         with self._reading() as connection:
             return entries.page(connection, collection, after, size, step)
 
-    def entry_metas(self, numbers: Collection[int]) -> dict[int, dict[str, Value]]:
+    def entry_metas(self, numbers: Collection[int]) -> dict[int, Unchanging[Value]]:
         """Give what was added with external ids, by the numbers that `entry_page` gives."""
         with self._reading() as connection:
             return entries.metas(connection, numbers)
@@ -451,6 +462,16 @@ class Catalog:
         """
         with self._reading() as connection:
             return matching(connection, kind, where)
+
+    def has_after(self, kind: Kind, item_id: int) -> bool:
+        """Tell whether there is an item of a kind with an id above one; reads no older ones."""
+        with self._reading() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT 1 FROM item CROSS JOIN appearance ON appearance.item_id = item.id "
+                "WHERE item.id > ? AND +kind = ? LIMIT 1",
+                (item_id, kind),
+            )
+            return found.first() is not None
 
     def columns(self) -> Columns:
         """Read all values that items can be filtered by; counting in them asks nothing more."""

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from searchx.dates import period
 from searchx.errors import BadInput
-from searchx.filters import COLUMN, Column, ColumnBetween, suggested
+from searchx.filters import COLUMN, MAX_NUMBER, Column, ColumnBetween, suggested
 from searchx.ids import NO_IDS, each_once, ids_in
 from searchx.patterns import fitting_places, pattern_equal
 from searchx.records import Ids
@@ -61,7 +62,7 @@ class _Asking:
         if (flag := _FLAGS.get(value.casefold())) is not None:
             found.append(self._files("form = 'flag' AND value = :flag", flag=flag))
         if _NUMBER.fullmatch(value):
-            found.append(self._files("form = 'number' AND value = :number", number=float(value)))
+            found.append(self._files("form = 'number' AND value = :number", number=_exact(value)))
         with suppress(BadInput):  # it is no date
             found.append(self._within(*period(value, "")))
         return np.unique(np.concatenate(found))
@@ -99,6 +100,13 @@ class _Asking:
             {**used, "names": self._names},
         )
         return each_once(ids_in(found.scalar()))
+
+
+def _exact(written: str) -> float:
+    """Give a number as the database holds it: a whole one is compared in all its digits."""
+    value = Decimal(written)
+    is_whole = abs(value) < MAX_NUMBER + 1 and value == value.to_integral_value()
+    return int(value) if is_whole else float(value)
 
 
 def _bounds(condition: str, low: object, high: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
-from searchx.records import COLLECTION, Ids, Kind, Value
+from searchx.records import COLLECTION, Ids, Kind, Unchanging, Value
 
 _CHUNK: Final = 500  # bound parameters in one statement
 _FIRST: Final = ""  # the fragment of what is asked for by an external id alone
@@ -197,7 +197,7 @@ def drop_unheld(connection: sa.Connection, items: Collection[int]) -> None:
     )
 
 
-def metas(connection: sa.Connection, files: Collection[int]) -> dict[int, dict[str, Value]]:
+def metas(connection: sa.Connection, files: Collection[int]) -> dict[int, Unchanging[Value]]:
     """Give what was added with external ids, by the id of their file."""
     found = _attributes(connection.connection.cursor(), files)
     return {file: _meta(rows) for file, rows in found.items()}
@@ -246,11 +246,11 @@ def _moment(value: datetime) -> str:
     return value.replace(tzinfo=None).isoformat(sep=" ")
 
 
-def _meta(rows: Iterable[Attribute]) -> dict[str, Value]:
-    return {
-        name: _value([(form, value) for _, _, form, value in of])
+def _meta(rows: Iterable[Attribute]) -> Unchanging[Value]:
+    return Unchanging(
+        (name, _value([(form, value) for _, _, form, value in of]))
         for name, of in groupby(rows, lambda row: row[0])
-    }
+    )
 
 
 def _value(rows: list[tuple[str, Any]]) -> Value:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from searchx.entries import metas
-from searchx.records import COLLECTION, Item, Location, Metadata, Value
+from searchx.records import COLLECTION, Item, Location, Metadata, Unchanging, Value
 
 ITEMS_KEPT: Final = 4_096  # some 2 KB each
 CAPTIONS_SHOWN: Final = 20  # of one picture
@@ -49,7 +49,7 @@ def fetch(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Item]:
             id=first.id,
             kind=first.kind,
             digest=first.digest.hex(),
-            locations=tuple(_location(row, told.get(row.file, {})) for row in places),
+            locations=tuple(_location(row, told.get(row.file, Unchanging())) for row in places),
             text=first.text if first.kind == "text" else None,
             width=first.width,
             height=first.height,

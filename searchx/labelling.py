@@ -61,6 +61,8 @@ class Labels(Opened):
         if known is None:
             return None
         vocabulary = Vocabulary.of(json.loads(known.vocabulary))
+        if not self._catalog.has_after("image", known.until):
+            return Tagged(0, 0, dict.fromkeys(vocabulary.names, 0))  # no model is loaded for it
         return self._tag(vocabulary, known.least, known.passing, known.until, True)
 
     def drop_tags(self) -> int:

@@ -20,7 +20,7 @@ from searchx.backdrops import Backdrop
 from searchx.catalog import Catalog, Match
 from searchx.questions import Question
 from searchx.ranking import WHOLE_QUERY, diversify, fused, groups, ordered, standings
-from searchx.records import Band, Explained, Ids, Vectors, Why
+from searchx.records import Band, Explained, Ids, Unchanging, Vectors, Why
 from searchx.views import Choice, View
 
 _FEWEST: Final = 64  # candidates
@@ -236,8 +236,8 @@ class Search:
             tail=len(self.view.tail.ids),
             nprobe=plan.nprobe if plan else 0,
             depth=plan.depth if plan else 0,
-            recall=manifest.recall if manifest else {},
-            milliseconds=dict(self.spent),
+            recall=Unchanging(manifest.recall if manifest else {}),
+            milliseconds=Unchanging(self.spent),
         )
 
     def _spend(self, step: str, began: float) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ Target: TypeAlias = Literal["image", "text", "both"]
 Band: TypeAlias = Literal["strong", "fair", "weak"]
 Shape: TypeAlias = Literal["landscape", "portrait", "square"]
 Value: TypeAlias = str | int | float | bool | date | tuple[str, ...]  # a datetime is a date
+_V = TypeVar("_V")
 COLLECTION: Final = "collection:"  # how the name of a source begins that is no folder and no file
 KINDS: Final[tuple[Kind, ...]] = ("image", "text")
 
@@ -41,6 +42,24 @@ class Space:
     dim: int
 
 
+class Unchanging(dict[str, _V]):
+    """A dict that nobody can change: it is part of a record, which several may hold.
+
+    A dict still, for json and whoever asks for one; copies of it can be changed.
+    """
+
+    __slots__ = ()
+
+    def _refused(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("this is what a library told, and cannot be changed; change a copy of it")
+
+    __setitem__ = __delitem__ = __ior__ = _refused  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refused  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A place where an item was found."""
@@ -53,7 +72,9 @@ class Location:
     start: int | None = None  # span of a passage: characters in the text of the file or page
     end: int | None = None
     stamp: tuple[int, int] | None = field(default=None, compare=False)  # size, mtime_ns as read
-    meta: Mapping[str, Value] = field(default_factory=dict, hash=False)  # as it was added with it
+    meta: Mapping[str, Value] = field(
+        default_factory=Unchanging, hash=False
+    )  # as it was added with it
 
     @property
     def external(self) -> str | None:
@@ -226,8 +247,8 @@ class Explained:
     tail: int  # of them that came after the snapshot and were compared one by one
     nprobe: int  # lists of the index that were looked into; 0 where there is none
     depth: int  # candidates of the index that were ranked again by their exact cosine
-    recall: dict[str, float]  # recall@10 of the index when it was built, by side of the queries
-    milliseconds: dict[str, float]  # by step: "embed", "filter", "vectors", "words"
+    recall: Mapping[str, float]  # recall@10 of the index when it was built, by side of the queries
+    milliseconds: Mapping[str, float]  # by step: "embed", "filter", "vectors", "words"
 
     def as_dict(self) -> dict[str, object]:
         """Give the JSON shape."""

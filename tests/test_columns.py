@@ -143,6 +143,18 @@ def test_a_value_that_cannot_be_read_is_an_error(text: str) -> None:
         parse_filter(text)
 
 
+def test_a_whole_number_is_compared_in_all_its_digits(tmp_path: Path) -> None:
+    numbers = [2**53, 2**53 + 1, 2**63 - 1, -(2**53) - 1]
+    with searchx.create(tmp_path / "shop", dim=4, name="ours") as library:
+        rows = np.random.default_rng(0).normal(size=(4, 4))
+        library.add([str(one) for one in numbers], rows, metadata={"code": numbers})
+        for one in numbers:
+            assert passing(library, f"meta.code:{one}") == {str(one)}
+            assert passing(library, f"meta.code:{one}.0") == {str(one)}
+            assert passing(library, from_json({"meta.code": one})) == {str(one)}
+        assert passing(library, "meta.code:9999999999999999999") == set()
+
+
 def test_a_column_that_is_not_there_is_named(shop: Library, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean price"):
         passing(shop, "meta.prise:<50")

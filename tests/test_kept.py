@@ -1,10 +1,16 @@
 """Answers that are given again: never one that is out of date."""
 
+import copy
+import json
+import pickle
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import searchx
 from searchx.catalog import Catalog
 from searchx.errors import LibraryError
 from searchx.kept import Answers
@@ -46,6 +52,29 @@ def test_an_answer_is_given_again_until_something_is_written(shelf: Path) -> Non
         assert after.hits == library.ask(Query("red"), 40).hits
         assert {hit.id for hit in after.hits} == set(range(1, 41))
         assert library.ask("red", 5) is not first
+
+
+def test_an_answer_that_is_kept_cannot_be_changed_by_whoever_got_it(tmp_path: Path) -> None:
+    with searchx.create(tmp_path / "shop", encoder=ENCODER) as library:
+        library.add(["a"], texts=["red"], metadata=[{"price": 3}])
+        library.add(["b"], texts=["blue"])
+        settle(library)
+        answer = library.ask("red", 2, "text")
+        for hit in answer.hits:
+            told: Any = hit.meta if hit.meta else hit.item.locations[0].meta
+            with pytest.raises(TypeError, match="cannot be changed"):
+                told["price"] = 4
+            with pytest.raises(TypeError, match="cannot be changed"):
+                told.update(price=4)
+        spent: Any = answer.explained[0].milliseconds
+        with pytest.raises(TypeError, match="cannot be changed"):
+            spent.clear()
+        for copied in (pickle.loads(pickle.dumps(answer)), copy.deepcopy(answer)):
+            assert copied == answer
+            assert type(copied.hits[0].meta) is type(answer.hits[0].meta)
+        assert json.dumps(answer.hits[0].meta) == '{"price": 3}'
+        assert asdict(answer)["hits"][0]["item"]["locations"][0]["meta"] == {"price": 3}
+        assert {**answer.hits[0].meta, "price": 4} == {"price": 4}
 
 
 def test_a_picture_is_looked_at_each_time(shelf: Path, tmp_path: Path) -> None:

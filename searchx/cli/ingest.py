@@ -92,7 +92,7 @@ def index(
             options=options,
             rules=rules,
         )
-    tagged = tag_new(library, device) if report.added else None
+    tagged = tag_new(library, device)
     named = spelled(library)
     if as_json:
         print_json(report.as_dict())

@@ -88,4 +88,6 @@ def tag_new(library: Path | None, device: str) -> str | None:
             return None
     with working("tagging"), Library.open(place(library), device=device) as opened:
         made = opened.tag_new()
-    return None if made is None else f"tagged: {made.tagged:,} of {made.pictures:,} new pictures"
+    if made is None or not made.pictures:
+        return None
+    return f"tagged: {made.tagged:,} of {made.pictures:,} new pictures"

@@ -2,8 +2,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from searchx.search import Library
 from tests.cli.commands import COLOURS, Ask, Place, one_line
 from tests.colour import paint
 
@@ -55,6 +57,26 @@ def test_a_vocabulary_is_read_from_a_file_and_given_again(
     report = json.loads(ask("index", "--json").out)  # the report alone
     assert report["added"] == 1
     assert "cyan" in found(ask, "keyword:lake")
+    assert "tagged" not in ask("index").out
+
+
+def test_what_changed_and_what_programs_added_is_tagged_as_well(
+    place: Place, library: Path, tmp_path: Path, ask: Ask
+) -> None:
+    more = tmp_path / "more"
+    paint(more / "pink.png", "pink")
+    assert ask("index", more, "--model", place.model, library=library).code == 0
+    assert ask("tag", "lake", *ALL).code == 0
+    paint(more / "pink.png", "cyan")
+    assert "tagged: 1 of 1 new pictures" in ask("index").out
+    assert "pink" in found(ask, "keyword:lake")
+    with Library.open(library) as opened:
+        row = np.eye(1, opened.space.dim, dtype=np.float32)
+        assert opened.add(["one"], row).added == 1
+        (one,) = opened.lookup(["one"])
+    assert "tagged: 1 of 1 new pictures" in ask("index").out
+    with Library.open(library) as opened:
+        assert opened.item(int(one)).tags == ("lake",)
 
 
 @pytest.mark.parametrize(
