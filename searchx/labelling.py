@@ -94,7 +94,12 @@ class Labels(Opened):
         def readied() -> tuple[View, Classifier | None]:
             view = self._view("image")
             background = self._backdrops.of(view, "text", lambda: view).background
-            if background is None:  # no pictures
+            if background is None:
+                if view.count:
+                    raise BadInput(
+                        "labels need the model of the library, and its vectors were given by "
+                        "programs; make one with a model, and add the pictures to it"
+                    )
                 return view, None
             return view, Classifier.of(vocabulary, self.encoder, background)
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import searchx
 from searchx import lexical
 from searchx.catalog import Catalog, Content, NewFile, NewItem
 from searchx.database import connect
@@ -284,3 +285,13 @@ def test_the_page_of_a_picture_shows_its_labels(library: Library, photos: Path) 
         page = client.get(f"/items/{hit.id}").text
         assert re.search(r'<ul class="keywords">.*>red<.*</ul>', page, re.DOTALL)
         assert "red" in client.get(f"/api/items/{hit.id}").json()["tags"]
+
+
+def test_labels_need_a_model(tmp_path: Path) -> None:
+    with searchx.create(tmp_path / "shop", dim=4, name="ours") as library:
+        assert list(library.classify(["red"])) == []
+        library.add(["a"], np.eye(1, 4))
+        with pytest.raises(BadInput, match="need the model of the library"):
+            library.classify(["red"])
+        with pytest.raises(BadInput, match="need the model of the library"):
+            library.tag(["red"])
