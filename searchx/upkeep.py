@@ -116,8 +116,15 @@ def repair(directory: Path) -> list[str]:
 
 
 def compact(directory: Path) -> tuple[int, int]:
-    """Give back the space of what is gone; gives bytes before and after."""
-    with closing(Catalog.open(directory)) as catalog, catalog.indexing():
+    """Give back the space of what is gone; gives bytes before and after.
+
+    Raises LibraryInUse also where a migration runs, whose snapshots may ask for what is removed.
+    """
+    with (
+        closing(Catalog.open(directory)) as catalog,
+        catalog.migrating(),
+        catalog.indexing(),
+    ):
         before = bytes_of(directory)
         refresh_snapshots(catalog, whole=True)
         for place in set(_all_snapshots(catalog)) - {place for _, place in _snapshots(catalog)}:

@@ -25,6 +25,7 @@ from searchx.errors import (
     LibraryCorrupt,
     LibraryError,
     LibraryFull,
+    LibraryInUse,
     NoLibrary,
 )
 from searchx.records import KINDS, Hit, Report, Rows
@@ -966,3 +967,13 @@ def test_a_source_moves_only_to_where_something_is(
     with pytest.raises(BadInput, match="is a source already"):
         move_source(library, photos, photos)
     assert answers(library) == before
+
+
+def test_nothing_is_compacted_under_a_migration(tmp_path: Path) -> None:
+    with closing(Catalog.open(tmp_path, create=True)) as catalog:
+        with catalog.migrating():
+            with pytest.raises(LibraryInUse, match="being migrated"):
+                compact(tmp_path)
+            with catalog.indexing():  # compact has let go of that
+                pass
+        compact(tmp_path)
