@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from searchx import entries
+from searchx.columns import names_of
 from searchx.database import FILE_NAME, connect, migrate, not_writable, plain_errors, shrink
 from searchx.durable import sync
 from searchx.errors import BadInput, LibraryCorrupt, LibraryError, LibraryInUse, NoLibrary
@@ -472,6 +473,14 @@ class Catalog:
                 (item_id, kind),
             )
             return found.first() is not None
+
+    def columns_named(self, name: str) -> list[str]:
+        """Give the columns of a name, whatever its case, as they are spelled.
+
+        Raises BadInput where there are columns, and none of that name.
+        """
+        with self._reading() as connection:
+            return names_of(connection, name)
 
     def columns(self) -> Columns:
         """Read all values that items can be filtered by; counting in them asks nothing more."""

@@ -33,14 +33,19 @@ def files_with(connection: sa.Connection, where: Column | ColumnBetween) -> Ids:
     names = _named(connection, where.name)
     if not names:
         return NO_IDS
-    asking = _Asking(connection, names)
+    asking = _Asking(connection, list(names.values()))
     return asking.equal(where.value) if isinstance(where, Column) else asking.between(where)
 
 
-def _named(connection: sa.Connection, name: str) -> list[int]:
-    """Give the columns of a name, whatever its case."""
+def names_of(connection: sa.Connection, name: str) -> list[str]:
+    """Give the columns of a name as they are spelled; raises BadInput as `files_with` does."""
+    return list(_named(connection, name))
+
+
+def _named(connection: sa.Connection, name: str) -> dict[str, int]:
+    """Give the columns of a name, whatever its case, by their spelling."""
     rows = connection.execute(sa.text("SELECT id, name FROM attribute_name ORDER BY name")).all()
-    found = [row.id for row in rows if row.name.casefold() == name.casefold()]
+    found = {row.name: row.id for row in rows if row.name.casefold() == name.casefold()}
     if rows and not found:
         told = suggested(name, tuple(row.name for row in rows))
         raise BadInput(f"{COLUMN}{name[:40]}: nothing was added with such a column; {told}")

@@ -1,7 +1,7 @@
 """Which group an item belongs to, where a list may hold only so many of each."""
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -29,19 +29,23 @@ def _keyword(item: Item) -> Hashable:
     return words[0].lower() if words else None
 
 
-def _column(name: str) -> Callable[[Item], Hashable]:
+def _column(names: Sequence[str]) -> Callable[[Item], Hashable]:
     def value(item: Item) -> Hashable:
-        found = item.meta.get(name)
+        meta = item.meta
+        found = next((meta[name] for name in names if name in meta), None)
         return found[0] if isinstance(found, tuple) else found
 
     return value
 
 
-def _named(group: str) -> Callable[[Item], Hashable] | None:
-    """Give what tells the group of an item; None for a name that nobody knows."""
+def _named(catalog: Catalog, group: str) -> Callable[[Item], Hashable]:
+    """Give what tells the group of an item; raises BadInput for a name that nobody knows."""
     if group.startswith(COLUMN):
-        return _column(group.removeprefix(COLUMN))
-    return _NAMED.get(group)
+        return _column(catalog.columns_named(group.removeprefix(COLUMN)))
+    if group not in _NAMED:
+        known = ", ".join((*_NAMED, f"{COLUMN}NAME"))
+        raise BadInput(f'group "{group}" is not known; use {known}, or a function')
+    return _NAMED[group]
 
 
 _NAMED: Final[dict[str, Callable[[Item], Hashable]]] = {
@@ -55,9 +59,7 @@ class Groups:
     """Numbers for groups, each found out once. Safe to use from many threads."""
 
     def __init__(self, catalog: Catalog, group: Group) -> None:
-        if isinstance(group, str) and _named(group) is None:
-            known = ", ".join((*_NAMED, f"{COLUMN}NAME"))
-            raise BadInput(f'group "{group}" is not known; use {known}, or a function')
+        self._name = _named(catalog, group) if isinstance(group, str) else None
         self._catalog = catalog
         self._group = group
         self._numbers: dict[Hashable, int] = {}
@@ -76,19 +78,24 @@ class Groups:
         return np.array(numbers, np.int64)[places].reshape(ids.shape)
 
     def _names(self, ids: list[int]) -> Iterable[Hashable]:
-        if isinstance(self._group, str):
+        name, group = self._name, self._group
+        if name is not None or isinstance(group, str):
             items = self._catalog.items(ids)
-            name = _named(self._group) or _folder
-            return [name(items[one]) if one in items else None for one in ids]
-        if isinstance(self._group, Mapping):
-            return [self._group.get(one) for one in ids]
-        names = self._group(ids_of(ids))
+            return [name(items[one]) if name and one in items else None for one in ids]
+        if isinstance(group, Mapping):
+            return [_given(group.get(one)) for one in ids]
+        names = group(ids_of(ids))
         listed = names.to_pylist() if hasattr(names, "to_pylist") else np.asarray(names).tolist()
         if len(listed) != len(ids):
             raise BadInput(f"the groups are {len(listed)} for {len(ids)} ids; give one for each")
-        return list(listed)
+        return [_given(one) for one in listed]
 
     def _number(self, name: Hashable) -> int:
-        if name is None or name == NO_GROUP:
+        if name is None:
             return NO_GROUP
         return self._numbers.setdefault(name, len(self._numbers))
+
+
+def _given(name: Hashable) -> Hashable:
+    """Read the name of a group as callers give it, who may say so that there is none."""
+    return None if name == NO_GROUP else name

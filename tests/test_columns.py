@@ -210,6 +210,18 @@ def test_a_list_holds_so_many_of_a_group(shop: Library) -> None:
     assert len(brands) == len(set(brands)) == 4
     with pytest.raises(BadInput, match=r"meta\.NAME"):
         shop.recommend(first, k=6, group="brand")
+    again = shop.recommend(first, k=6, group="meta.BRAND", per_group=1)
+    assert [hit.id for hit in again] == [hit.id for hit in by_brand]
+    with pytest.raises(BadInput, match=r"meta\.brnd: nothing was added"):
+        shop.recommend(first, k=6, group="meta.brnd")
+
+
+def test_a_column_may_hold_the_number_that_means_no_group(tmp_path: Path) -> None:
+    with searchx.create(tmp_path / "shop", dim=4, name="ours") as library:
+        rows = np.random.default_rng(0).normal(size=(6, 4))
+        library.add([*"abcdef"], rows, metadata={"shelf": [1, -1, -1, -1, -1, -1]})
+        hits = library.recommend(library.lookup(["a"]), k=6, group="meta.shelf", per_group=1)
+        assert len(hits) == 1
 
 
 def test_moments_of_all_zones_are_compared(shop: Library) -> None:

@@ -147,3 +147,15 @@ def test_where_a_view_is_missing_the_others_count() -> None:
 def test_a_view_has_a_name_of_its_own(shop: Library, name: str) -> None:
     with pytest.raises(BadInput, match="name of its own"):
         shop.add(["x"], images=[png("red")], texts=["red"], views={name: ["blue"]})
+
+
+def test_no_view_is_called_as_what_has_no_name(shop: Library) -> None:
+    row = rows("red")
+    with pytest.raises(BadInput, match="name of its own"):
+        shop.add(["x"], texts=["red"], views={"text": ["blue"]})
+    with pytest.raises(BadInput, match="name of its own"):
+        shop.add(["x"], row, views={"image": ["blue"]})
+    with pytest.raises(BadInput, match="name of its own"):
+        shop.add(["x"], row, kind="text", views={"text": ["blue"]})
+    assert shop.add(["x"], row, views={"text": ["blue"]}).added == 1
+    assert shop.add(["y"], texts=["red"], views={"image": [png("blue", 90)]}).added == 1

@@ -134,8 +134,9 @@ def given_from(
     columns = {} if images is None else {"": Column(images, shown)}
     if texts is not None and vectors is None:
         columns["" if images is None else "text"] = Column(texts, told)
+    unnamed = _unnamed(vectors, images, texts, kind)
     for name, of in _of(views):
-        is_taken = name in columns or (name == "image" and "" in columns)
+        is_taken = name in columns or (name == unnamed)
         if not isinstance(name, str) or not name or len(name) > MOST_LETTERS or is_taken:
             raise BadInput(f"view {name!r}: give it a name of its own")
         columns[name] = Column(of, content)
@@ -152,6 +153,15 @@ def given_from(
         views=columns,
         metas=None if metadata is None else rows_from(metadata, count),
     )
+
+
+def _unnamed(vectors: Any, images: Any, texts: Any, kind: Kind) -> str | None:
+    """Give what the content without a name of its own is called: its kind."""
+    if vectors is not None:
+        return kind
+    if images is not None:
+        return "image"
+    return None if texts is None else "text"
 
 
 def _of(views: Mapping[str, Any] | None) -> Sequence[tuple[str, Any]]:
