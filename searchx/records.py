@@ -53,8 +53,8 @@ class Unchanging(dict[str, _V]):
     def _refused(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("this is what a library told, and cannot be changed; change a copy of it")
 
-    __setitem__ = __delitem__ = __ior__ = _refused  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refused  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refused
+    clear = pop = popitem = setdefault = update = _refused
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
@@ -72,9 +72,8 @@ class Location:
     start: int | None = None  # span of a passage: characters in the text of the file or page
     end: int | None = None
     stamp: tuple[int, int] | None = field(default=None, compare=False)  # size, mtime_ns as read
-    meta: Mapping[str, Value] = field(
-        default_factory=Unchanging, hash=False
-    )  # as it was added with it
+    # As it was added with it.
+    meta: Mapping[str, Value] = field(default_factory=Unchanging, hash=False)
 
     @property
     def external(self) -> str | None:

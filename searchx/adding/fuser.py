@@ -10,7 +10,7 @@ from searchx.adding.given import Given, rows_from
 from searchx.catalog import Catalog, Halves
 from searchx.errors import BadInput, Busy
 from searchx.fusing import Rows, check_weights, fused
-from searchx.records import Ids, Space, Vectors
+from searchx.records import Ids, Space, Value, Vectors
 
 _SAMPLE: Final = 20_000  # external ids that the means are taken over; they move by a percent
 _BLOCK: Final = 2048
@@ -55,7 +55,7 @@ class Fuser:
             lacking = set(missing)
             kept = [place for place, id in enumerate(ids) if id not in lacking]
             told = self._catalog.entry_metas([number for number, _ in numbered])
-            metas = [told.get(numbered[place][0], {}) for place in kept]
+            metas: list[Mapping[str, Value]] = [told.get(numbered[one][0], {}) for one in kept]
             named = [ids[place] for place in kept]
             yield Given(named, "image", rows[kept], metas=rows_from(metas, len(kept)))
 
