@@ -133,6 +133,23 @@ def canonical_name(name: str) -> str:
     )
 
 
+def is_of_ours(name: str) -> bool:
+    """Tell whether a name that others wrote is safe to load: what it leads to, they cannot choose.
+
+    These are the presets, the weights that open_clip lists, and what was brought to this machine;
+    neither a repository of a hub nor a place on this machine.
+    """
+    if any(name in (one.purpose, one.model) for one in PRESETS):
+        return True
+    if name.startswith("local-dir:") or _is_model_directory(name):
+        return False
+    if brought(name) is not None:
+        return True
+    import open_clip
+
+    return name in {f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()}
+
+
 def _is_model_directory(name: str) -> bool:
     try:
         return Path(name, "open_clip_config.json").is_file()

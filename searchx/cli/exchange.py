@@ -102,7 +102,7 @@ def import_vectors(
         chosen = _kind(kind)
         offer = read(source, format, chosen, id=id_column, vector=vector_column)
         with library_for(place(library), offer, model, name) as opened:
-            report = import_into(opened, offer, kind=chosen, collection=collection)
+            report = import_into(opened, offer, kind=chosen, collection=collection, name=name)
     if as_json:
         print_json(report.as_dict())
         return

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from searchx.adding.spaces import is_given
 from searchx.errors import BadInput, SpaceMismatch
 from searchx.exchange.formats import format_of
 from searchx.exchange.offers import Offer, Wanted
@@ -40,19 +41,21 @@ def import_into(
     collection: str | None = None,
     id: str | None = None,
     vector: str | None = None,
+    name: str | None = None,
 ) -> Report:
     """Add all rows of a file or folder to a library, in place of those with the same ids.
 
     Texts go into a collection of their own ("texts", pictures into "items"), for they often have
     the ids of their pictures. Where the file says which model its vectors are of, and the library
-    is of another one, SpaceMismatch is raised; where it says none, the caller knows. Raises
-    BadInput where widths differ.
+    is of another one, SpaceMismatch is raised; where it says none, the caller knows, and so where
+    the library is of vectors by a `name` that is given here. Raises BadInput where widths differ.
     """
     offer = (
         source if isinstance(source, Offer) else read(source, format, kind, id=id, vector=vector)
     )
     space = library.space
-    if offer.space is not None and offer.space.digest != space.digest:
+    is_named = name == space.name and is_given(space)
+    if offer.space is not None and offer.space.digest != space.digest and not is_named:
         raise SpaceMismatch(
             f'these vectors are of the model "{offer.space.name}" (weights '
             f'{offer.space.digest[:8]}), the library is of "{space.name}" ({space.digest[:8]}); '

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from searchx.adding.spaces import found, is_given
-from searchx.encoder import canonical_name, load_encoder
+from searchx.encoder import canonical_name, is_of_ours, load_encoder
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.exchange.offers import Offer
 from searchx.records import Space
@@ -17,7 +17,8 @@ def library_for(
 
     Vectors of two models must not meet in a library. So who imports into one that is there says of
     which model (or by which name) the vectors are, where their file does not. A new one is of the
-    space that the file tells, else of the model, else of vectors by that name. Raises BadInput,
+    model, of vectors by that name, else of the space that the file tells: where that is no model
+    of a known maker, the caller has to say it, for a text query loads it. Raises BadInput,
     SpaceMismatch, ModelError.
     """
     if model is not None and name is not None:
@@ -49,6 +50,11 @@ def _made(directory: Path, offer: Offer, model: str | None, name: str | None) ->
         raise BadInput(
             "nothing tells which model made these vectors: say --model NAME, so that texts can be "
             "asked for, or --name NAME where searchx has no such model"
+        )
+    if not (is_given(offer.space) or is_of_ours(offer.space.name)):
+        raise BadInput(
+            f'the file says that its vectors are of "{offer.space.name}", which searchx loads only '
+            "where you say so: give --model NAME, or --name NAME to do without texts"
         )
     return Library(found(directory, offer.space, exist_ok=True))
 

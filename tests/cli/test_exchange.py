@@ -17,7 +17,9 @@ def test_a_library_goes_out_and_another_is_made_of_it(
     answer = ask("export", made, "--json")
     told = json.loads(answer.out)
     assert (told["format"], told["items"], told["files"]) == ("parquet", len(COLOURS), [str(made)])
-    answer = ask("import", made, "--library", tmp_path / "again")
+    new = ("--library", tmp_path / "again")
+    one_line(ask("import", made, *new), f'"{place.model}", which searchx loads only', "--model")
+    answer = ask("import", made, *new, "--model", place.model)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == f"parquet: {len(COLOURS)} added, 0 updated, 0 as they were\n"
     report = json.loads(ask("import", made, "--library", tmp_path / "again", "--json").out)

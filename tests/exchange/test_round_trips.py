@@ -1,12 +1,13 @@
 """What goes out comes in again as it was, through each format."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import searchx
-from searchx.errors import BadInput, SpaceMismatch
+from searchx.errors import BadInput, ModelError, SpaceMismatch
 from searchx.exchange import FORMATS, export, import_into, library_for, read
 from searchx.records import Vectors
 from searchx.search import Library
@@ -102,14 +103,17 @@ def test_vectors_of_another_model_are_refused(shop: Library, tmp_path: Path) -> 
 
 
 def test_a_new_library_is_of_the_space_that_the_file_tells(shop: Library, tmp_path: Path) -> None:
-    export(shop, tmp_path / "out.parquet")
+    encoder = ColourEncoder("mini")
+    with searchx.create(tmp_path / "mini", encoder=encoder) as first:
+        first.add(["a"], np.eye(1, 4))
+        export(first, tmp_path / "out.parquet")
     export(shop, tmp_path / "out.npy")
     told, untold = read(tmp_path / "out.parquet"), read(tmp_path / "out.npy")
     with library_for(tmp_path / "told", told) as made:
-        assert made.space == ENCODER.space
+        assert made.space == encoder.space
     with library_for(tmp_path / "told", told) as there:
-        assert there.space == ENCODER.space
-    with pytest.raises(BadInput, match=r'if it was that of the library, say --model "colour"'):
+        assert there.space == encoder.space
+    with pytest.raises(BadInput, match=r'if it was that of the library, say --model "mini"'):
         library_for(tmp_path / "told", untold)
     with pytest.raises(BadInput, match=r"nothing tells which model .* say --model NAME"):
         library_for(tmp_path / "untold", untold)
@@ -122,6 +126,34 @@ def test_a_new_library_is_of_the_space_that_the_file_tells(shop: Library, tmp_pa
         library_for(tmp_path / "untold", untold, name="yours")
     with pytest.raises(BadInput, match="not both"):
         library_for(tmp_path / "untold", untold, "mini", "mine")
+
+
+@pytest.mark.parametrize("maker", ["hf-hub:some/body", "local-dir:{}", "{}", "ViT-B-32/{}", "x/y"])
+def test_a_file_does_not_choose_what_is_loaded(tmp_path: Path, maker: str) -> None:
+    name = maker.format(tmp_path)
+    with searchx.create(tmp_path / "theirs", encoder=ColourEncoder(name)) as theirs:
+        theirs.add(["a"], np.eye(1, 4))
+        export(theirs, tmp_path / "out.parquet")
+    offer = read(tmp_path / "out.parquet")
+    with pytest.raises(BadInput, match=r"loads only where you say so: give --model NAME"):
+        library_for(tmp_path / "new", offer)
+    assert not (tmp_path / "new").exists()
+    with library_for(tmp_path / "new", offer, name="theirs") as named:
+        with pytest.raises(SpaceMismatch):
+            import_into(named, tmp_path / "out.parquet")
+        assert import_into(named, offer, name="theirs").added == 1
+        with pytest.raises(ModelError, match='"theirs"'):
+            named.search("a dog")
+
+
+def test_a_file_may_name_the_models_that_everybody_has(tmp_path: Path) -> None:
+    for name in ("mini", "ViT-B-32/openai"):
+        with searchx.create(tmp_path / "theirs", encoder=ColourEncoder(name)) as theirs:
+            theirs.add(["a"], np.eye(1, 4))
+            export(theirs, tmp_path / "out.parquet")
+        with library_for(tmp_path / name, read(tmp_path / "out.parquet")) as made:
+            assert made.space.name == name
+        shutil.rmtree(tmp_path / "theirs")
 
 
 def test_a_format_is_told_by_its_path_or_named(shop: Library, tmp_path: Path) -> None:
