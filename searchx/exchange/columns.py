@@ -1,5 +1,6 @@
 """Which column of a table is what: ids, vectors, the text of a row, and what is told besides."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ ID_COLUMNS: Final = ("id", "item_id", "key", "image_path")  # likeliest first
 VECTOR_COLUMNS: Final = ("vector", "embedding", "embeddings", "image_embedding", "emb")
 TEXT_COLUMNS: Final = ("text", "caption", "title")
 OURS: Final = ("item", "kind")  # of the library that an export was made from
+_ROLES: Final = ("id", "vector", "image", "text")  # parts of a row, never told of it
+_RENAMED: Final = {"image": "image_path"}  # what other tools call the place of a picture
 _SHOWN: Final = 5
 
 
@@ -32,11 +35,13 @@ class Columns:
         if not self.left:
             return ()
         more = f" and {len(self.left) - _SHOWN} more" if len(self.left) > _SHOWN else ""
-        return (f"left out are the columns {', '.join(self.left[:_SHOWN])}{more}",)
+        shown = ", ".join(one or '""' for one in self.left[:_SHOWN])
+        return (f"left out are the columns {shown}{more}",)
 
 
 def columns_in(schema: "pyarrow.Schema", wanted: Wanted, has_vectors: bool = True) -> Columns:
     """Tell columns apart, by the names that are asked for or by usual ones. Raises BadInput."""
+    _check_names(schema)
     id = _pick(schema, wanted.id, ID_COLUMNS, "ids")
     vector = None
     if has_vectors:
@@ -44,7 +49,8 @@ def columns_in(schema: "pyarrow.Schema", wanted: Wanted, has_vectors: bool = Tru
     texts = [one for one in TEXT_COLUMNS if one in schema.names and is_text(schema.field(one).type)]
     text = texts[0] if texts else None
     others = [one for one in schema.names if one not in (id, vector, text, *OURS)]
-    told = tuple(one for one in others if _can_be_told(schema.field(one).type))
+    named = [one for one in others if _has_name(schema, one)]
+    told = tuple(one for one in named if _can_be_told(schema.field(one).type))
     left = tuple(one for one in others if one not in told)
     return Columns(id, vector, text, told, left)
 
@@ -52,7 +58,7 @@ def columns_in(schema: "pyarrow.Schema", wanted: Wanted, has_vectors: bool = Tru
 def told_in(batch: "pyarrow.RecordBatch", columns: Columns) -> dict[str, "pyarrow.Array"]:
     """Give the text of the rows of a batch and what is told of them, by name."""
     told = {} if columns.text is None else {"text": batch.column(columns.text)}
-    return told | {name: _plain(batch.column(name)) for name in columns.told if name not in told}
+    return told | {_RENAMED.get(name, name): _plain(batch.column(name)) for name in columns.told}
 
 
 def width(kind: "pyarrow.DataType") -> int | None:
@@ -89,6 +95,19 @@ def _only_vectors(schema: "pyarrow.Schema") -> str | None:
     if len(found) > 1:
         raise BadInput(f"several columns hold vectors ({', '.join(found[:20])}); name one of them")
     return found[0] if found else None
+
+
+def _check_names(schema: "pyarrow.Schema") -> None:
+    name, count = max(Counter(schema.names).items(), key=lambda one: one[1], default=("", 0))
+    if count > 1:
+        raise BadInput(f'{count} columns are called "{name}"; give each a name of its own')
+
+
+def _has_name(schema: "pyarrow.Schema", name: str) -> bool:
+    """Tell whether a column may be told by its name, or by the one that it gets instead."""
+    if name in _RENAMED and is_text(schema.field(name).type):
+        return _RENAMED[name] not in schema.names
+    return bool(name.strip()) and name not in _ROLES
 
 
 def _can_be_told(kind: "pyarrow.DataType") -> bool:

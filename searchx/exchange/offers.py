@@ -64,7 +64,7 @@ def batch_of(
     import pyarrow
 
     columns = {"id": as_ids(ids), "vector": vectors_to_arrow(np.asarray(vectors, np.float32))}
-    return pyarrow.RecordBatch.from_pydict(columns | dict(told or {}))
+    return pyarrow.RecordBatch.from_pydict(columns | {**(told or {}), **columns})
 
 
 def as_ids(ids: Any) -> "pyarrow.Array":

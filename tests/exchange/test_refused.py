@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import searchx
 from searchx.errors import BadInput
-from searchx.exchange import read
+from searchx.exchange import import_into, read
 from searchx.records import Vectors
 
 ROWS: Vectors = np.random.default_rng(1).normal(size=(50, 8)).astype(np.float32)
@@ -118,6 +119,33 @@ def test_tables_without_what_is_needed(tmp_path: Path) -> None:
     empty = pa.table({"vector": pa.array([], pa.list_(pa.float64()))})
     pq.write_table(empty, file)
     assert "nothing tells how wide" in refused(file)
+
+
+def test_the_column_that_is_asked_for_is_the_one_that_counts(tmp_path: Path) -> None:
+    file, folder = tmp_path / "made.parquet", tmp_path / "folder"
+    places = ["http://a/1.jpg", "/b/2.jpg"]
+    columns = {"sku": ["s1", "s2"], "id": [10, 11], "image": places, "text": [1, 2], "": [3, 4]}
+    offer = read(table(file, **columns, vector=[[1.0, 2.0]] * 2), id="sku")
+    assert offer.notes == ('left out are the columns id, text, ""',)
+    (batch,) = offer.batches
+    assert batch["id"].to_pylist() == ["s1", "s2"]
+    assert (batch.column_names, batch["image_path"].to_pylist()) == (
+        ["id", "vector", "image_path"],
+        places,
+    )
+    table(file, image=places, image_path=["x", "y"], vector=["p", "q"], emb=[[1.0, 2.0]] * 2)
+    (batch,) = (offer := read(file, vector="emb")).batches
+    assert (offer.notes, batch["id"].to_pylist()) == (
+        ("left out are the columns image, vector",),
+        ["x", "y"],
+    )
+    for one in ("img_emb", "metadata"):
+        (folder / one).mkdir(parents=True)
+    np.save(folder / "img_emb" / "img_emb_0.npy", ROWS[:2])
+    table(folder / "metadata" / "metadata_0.parquet", key=["a", "b"], image=places)
+    with searchx.create(tmp_path / "library", dim=8, name="ours") as library:
+        assert import_into(library, folder).added == 2
+        assert library.item(int(library.lookup(["b"])[0])).meta == {"image_path": "/b/2.jpg"}
 
 
 def test_a_second_file_that_is_another(tmp_path: Path) -> None:
