@@ -125,6 +125,40 @@ def test_what_was_deleted_is_found_by_nothing(shop: Library) -> None:
     assert nearest(shop, rows(3)[1:]) == ["b"]
 
 
+def test_numbers_that_json_cannot_hold_are_left_out(shop: Library) -> None:
+    told = {"price": [float("inf"), -np.inf, np.float32("nan"), 1.5]}
+    shop.add(list("abcd"), rows(4), metadata=told)
+    items = shop.items(shop.lookup(list("abcd")).tolist())
+    assert [one.meta for one in items] == [{}, {}, {}, {"price": 1.5}]
+
+
+OFFSETS = pa.py_buffer(np.array([0, 1], np.int32))
+NO_UTF8 = pa.StringArray.from_buffers(1, OFFSETS, pa.py_buffer(b"\xff"))
+TWICE = pa.Table.from_arrays([pa.array(["a"]), pa.array([1]), pa.array([2])], ["id", "x", "x"])
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([{"\ud800": 1}], "give it a name"),
+        ([{"a": {1, "b"}}], '"a" of a is set'),
+        (pa.table({"when": pa.array([10**8], pa.date32())}), "cannot be read"),
+        (pa.table({"when": pa.array([1], pa.timestamp("us", "No/Where"))}), "cannot be read"),
+        ({"a": NO_UTF8}, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_told_is_said_in_a_line(shop: Library, told: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as error:
+        shop.add(["a"], rows(1), metadata=told)
+    assert "\n" not in str(error.value)
+    assert shop.lookup(["a"]).tolist() == [-1]
+
+
+def test_columns_of_one_name_are_refused(shop: Library) -> None:
+    with pytest.raises(BadInput, match="several columns of one name"):
+        shop.add_batches(TWICE)
+
+
 def test_collections_are_apart(shop: Library) -> None:
     shop.add(["a"], rows(1), collection="shirts")
     shop.add(["a"], rows(1, seed=1), collection="shoes")

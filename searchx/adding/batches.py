@@ -18,6 +18,8 @@ def given_of(batch: Any, kind: Kind, dim: int) -> Given:
     if not hasattr(batch, "column_names"):
         raise BadInput(f"a batch is {type(batch).__name__}; give Arrow record batches or tables")
     names = list(batch.column_names)
+    if len(set(names)) < len(names):
+        raise BadInput("a batch has several columns of one name; give each a name of its own")
     if "id" not in names:
         raise BadInput(f'a batch has no column "id"; it has {", ".join(names[:20]) or "none"}')
     columns = {name: batch.column(name) for name in _NAMED if name in names}

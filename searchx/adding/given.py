@@ -15,6 +15,7 @@ from searchx.records import COLLECTION, Kind, Value
 
 MOST_LETTERS: Final = 1000  # of an external id, and of the name of a column
 LARGEST: Final = (1 << 63) - 1  # SQLite holds no larger integer
+_NOT_OF_PYTHON: Final = (ValueError, OverflowError, KeyError, NotImplementedError)  # Arrow's too
 _LOOKED_AT: Final = 1000  # contents at a time, for the first that is there
 
 Meta: TypeAlias = Mapping[str, Value]
@@ -48,7 +49,22 @@ class Column:
 def part(values: Any, start: int, stop: int) -> list[Any]:
     """Give some values of a sequence or of an Arrow column, as Python has them."""
     some = values[start:stop]
-    return some.to_pylist() if hasattr(some, "to_pylist") else list(some)
+    return _listed(some)
+
+
+def _listed(values: Any) -> list[Any]:
+    """Give values as Python has them; raises BadInput for what only Arrow has, or what is damaged.
+
+    Such as dates after the year 9999, time zones of no place, and texts that are not UTF-8.
+    """
+    if not hasattr(values, "to_pylist"):
+        return list(values)
+    try:
+        listed: list[Any] = values.to_pylist()
+    except _NOT_OF_PYTHON as error:
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise BadInput(f"a column holds what cannot be read ({said})") from error
+    return listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +101,7 @@ def ids_from(ids: Any) -> list[str]:
     """Read external ids: texts or whole numbers, of an Arrow column as well. Raises BadInput."""
     if isinstance(ids, str | bytes):
         raise BadInput("ids are several; give a list")
-    listed = ids.to_pylist() if hasattr(ids, "to_pylist") else list(ids)
-    return [_id(one, place) for place, one in enumerate(listed)]
+    return [_id(one, place) for place, one in enumerate(_listed(ids))]
 
 
 def _id(id: object, place: int) -> str:
@@ -94,11 +109,7 @@ def _id(id: object, place: int) -> str:
         return str(int(id))
     if not isinstance(id, str):
         raise BadInput(f"id {place} is {type(id).__name__}; give a text or a whole number")
-    try:
-        is_text = bool(id.encode()) and "\0" not in id and len(id) <= MOST_LETTERS
-    except UnicodeEncodeError:
-        is_text = False
-    if not is_text:
+    if not id or "\0" in id or len(id) > MOST_LETTERS or not _is_text(id):
         raise BadInput(f"id {place} is {id[:40]!r}; it has 1 to {MOST_LETTERS} letters and no NUL")
     return str(id)
 
@@ -239,7 +250,7 @@ def rows_from(metadata: Any, count: int) -> _Rows:
     """
     if hasattr(metadata, "to_pylist") and hasattr(metadata, "num_rows"):
         _check_count("rows of metadata", metadata.num_rows, count)
-        return lambda start, stop: metadata.slice(start, stop - start).to_pylist()
+        return lambda start, stop: _listed(metadata.slice(start, stop - start))
     if isinstance(metadata, Mapping):
         columns = dict(metadata)
         for name, of in columns.items():
@@ -269,7 +280,8 @@ def _meta(id: str, row: object) -> Meta:
 
 
 def _name(name: object, id: str) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > MOST_LETTERS:
+    is_name = isinstance(name, str) and _is_text(name) and len(name) <= MOST_LETTERS
+    if not is_name or not name.strip():
         raise BadInput(f"metadata of {id} has the column {str(name)[:40]!r}; give it a name")
     return name
 
@@ -288,17 +300,23 @@ def _value(value: Any, name: str, id: str) -> Value | None:
         case int() if abs(value) <= LARGEST:
             return value
         case float():
-            return None if math.isnan(value) else value
+            return value if math.isfinite(value) else None  # JSON has neither NaN nor infinity
         case str():
             return _text(value)
         case list() | tuple() | set() | frozenset():
-            listed = sorted(value) if isinstance(value, set | frozenset) else list(value)
+            listed = list(value)
             if all(isinstance(one, str) for one in listed):
+                listed = listed if isinstance(value, list | tuple) else sorted(listed)
                 return tuple(_text(one) for one in listed) or None
     raise BadInput(
         f'metadata "{name}" of {id} is {type(value).__name__}; give a number, a text, a boolean, '
         "a date, or a list of texts"
     )
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether it can be written down; half a character cannot."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def _text(text: str) -> str:
