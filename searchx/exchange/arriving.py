@@ -1,8 +1,12 @@
 """Take vectors from a file or folder of another tool into a library."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from searchx.adding.given import collection_from
 from searchx.adding.spaces import is_given
 from searchx.errors import BadInput, SpaceMismatch
 from searchx.exchange.formats import format_of
@@ -10,7 +14,14 @@ from searchx.exchange.offers import Offer, Wanted
 from searchx.records import Kind, Report
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from searchx.search import Library
+
+_DAMAGED: Final = (  # what Arrow and NumPy raise; SystemError: for what is no letter
+    *(ValueError, OverflowError, KeyError, TypeError),
+    *(NotImplementedError, SystemError, OSError),
+)
 
 
 def read(
@@ -29,7 +40,9 @@ def read(
     place = Path(source)
     if not place.exists():
         raise BadInput(f"{place} is not there")
-    return format_of(place, format).read(place, Wanted(kind, id, vector))
+    with _explained(place):
+        offer = format_of(place, format).read(place, Wanted(kind, id, vector))
+    return replace(offer, place=place, batches=_told(place, offer.batches))
 
 
 def import_into(
@@ -66,5 +79,25 @@ def import_into(
             f"these vectors have {offer.dim} numbers, those of the library ({space.name}) have "
             f"{space.dim}"
         )
-    where = collection or ("items" if kind == "image" else "texts")
-    return library.add_batches(offer.batches, kind=kind, collection=where)
+    where = collection_from(collection or ("items" if kind == "image" else "texts"))
+    try:
+        return library.add_batches(offer.batches, kind=kind, collection=where)
+    except BadInput as error:
+        if offer.place is None or str(offer.place) in str(error):
+            raise
+        raise BadInput(f"{offer.place}: {error}") from error
+
+
+def _told(place: Path, batches: Iterator["pyarrow.RecordBatch"]) -> Iterator["pyarrow.RecordBatch"]:
+    with _explained(place):
+        yield from batches
+
+
+@contextmanager
+def _explained(place: Path) -> Iterator[None]:
+    """Turn what the values of a damaged file lead to, wherever they are met, into one line."""
+    try:
+        yield
+    except _DAMAGED as error:
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise BadInput(f"{place} cannot be read ({said})") from error

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from searchx.adding.given import LARGEST
 from searchx.errors import BadInput
 from searchx.exchange.offers import Wanted, is_text
 
@@ -124,8 +125,9 @@ def _can_be_told(kind: "pyarrow.DataType") -> bool:
 
 
 def _plain(column: "pyarrow.Array") -> "pyarrow.Array":
-    """Give values that Python has a type for."""
+    """Give values that Python has a type for; without whole numbers larger than a library holds."""
     import pyarrow
+    import pyarrow.compute as compute
 
     types = pyarrow.types
     kind = column.type
@@ -133,6 +135,9 @@ def _plain(column: "pyarrow.Array") -> "pyarrow.Array":
         return _plain(column.dictionary_decode())
     if types.is_decimal(kind) or types.is_float16(kind):
         return column.cast(pyarrow.float64())
+    if types.is_uint64(kind):
+        is_small = compute.less_equal(column, pyarrow.scalar(LARGEST, kind))
+        return compute.if_else(is_small, column, pyarrow.scalar(None, kind))
     if types.is_timestamp(kind) and kind.unit == "ns":
         return column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
     return column

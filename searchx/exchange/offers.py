@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,6 +41,7 @@ class Offer:
     count: int | None = None  # rows, where that is known before they are read
     space: Space | None = None  # where the file says which model its vectors are of
     notes: tuple[str, ...] = field(default=())  # what a user should know, a line each
+    place: Path | None = None  # where it was read from
 
 
 NO_IDS: Final = "it has no ids: its rows are numbered from 0"

@@ -110,6 +110,7 @@ def space_from(text: Any, dim: int) -> Space | None:
     try:
         told = json.loads(text)
         found = Space(str(told["name"]), str(told["digest"]), int(told["dim"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
-    return found if found.dim == dim and found.name.isprintable() else None
+    is_written = found.name.isprintable() and found.digest.isprintable()  # no half a character is
+    return found if found.dim == dim and found.name and is_written else None

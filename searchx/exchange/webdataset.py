@@ -212,7 +212,8 @@ def _told(block: Sequence[_Sample]) -> dict[str, "pyarrow.Array"]:
     """Give what is told of samples as columns; a value of another type than others is a text."""
     import pyarrow
 
-    names = {name: None for one in block for name in one.told if name not in _NOT_TOLD}
+    told = {name: None for one in block for name in one.told}
+    names = [name for name in told if name.strip() and name not in _NOT_TOLD]
     columns = {}
     for name in names:
         values = [one.told.get(name) for one in block]

@@ -38,6 +38,18 @@ def refused(
     return str(told.value)
 
 
+def not_imported(place: Path, dim: int) -> str:
+    """Import it, and give why it is refused; what is told is one line with its place."""
+    with (
+        searchx.create(place.parent / "library", dim=dim, name="ours") as library,
+        pytest.raises(BadInput) as told,
+    ):
+        import_into(library, place)
+    assert "\n" not in str(told.value)
+    assert str(place.parent) in str(told.value)
+    return str(told.value)
+
+
 # .npy
 
 
@@ -90,6 +102,15 @@ def test_ids_in_lines_are_read(tmp_path: Path) -> None:
     (tmp_path / "made.ids.txt").write_text("".join(f"ä{one}\n" for one in range(50)))
     table = pa.Table.from_batches(list(read(tmp_path / "made.npy").batches))
     assert table["id"].to_pylist() == [f"ä{one}" for one in range(50)]
+
+
+@pytest.mark.parametrize("letter", [0xD800, 0x110000])
+def test_ids_of_what_is_no_letter(tmp_path: Path, letter: int) -> None:
+    np.save(tmp_path / "made.npy", ROWS[:1])
+    np.save(tmp_path / "made.ids.npy", np.array(["x"]))
+    ids = (tmp_path / "made.ids.npy").read_bytes()[:-4] + letter.to_bytes(4, "little")
+    (tmp_path / "made.ids.npy").write_bytes(ids)
+    assert "cannot be read" in refused(tmp_path / "made.npy")
 
 
 # Parquet
@@ -158,6 +179,56 @@ def test_a_second_file_that_is_another(tmp_path: Path) -> None:
     assert "other widths than 2, which the first has" in refused(folder)
     (tmp_path / "empty").mkdir()
     assert "holds no .parquet file" in refused(tmp_path / "empty", "parquet")
+
+
+OFFSETS = pa.py_buffer(np.array([0, 1], np.int32))
+NO_UTF8 = pa.StringArray.from_buffers(1, OFFSETS, pa.py_buffer(b"\xff"))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"id": ["a"], "when": pa.array([10**8], pa.date32())},
+        {"id": ["a"], "when": pa.array([1], pa.timestamp("us", "No/Where"))},
+        {"id": ["a"], "brand": NO_UTF8},
+        {"id": ["a"], "text": NO_UTF8},
+        {"id": NO_UTF8},
+    ],
+)
+def test_values_that_cannot_be_read(tmp_path: Path, columns: dict[str, object]) -> None:
+    file = table(tmp_path / "made.parquet", vector=[[1.0, 2.0]], **columns)
+    assert "cannot be read" in not_imported(file, 2)
+
+
+def test_columns_of_one_name(tmp_path: Path) -> None:
+    made = pa.Table.from_arrays(
+        [pa.array([[1.0]]), pa.array([1]), pa.array([2])], ["emb", "x", "x"]
+    )
+    pq.write_table(made, tmp_path / "made.parquet")
+    assert '2 columns are called "x"' in refused(tmp_path / "made.parquet")
+
+
+def test_numbers_that_are_too_large_are_left_out(tmp_path: Path) -> None:
+    count = pa.array([(1 << 64) - 1, 7], pa.uint64())
+    file = table(tmp_path / "made.parquet", id=["a", "b"], vector=[[1.0, 2.0]] * 2, count=count)
+    with searchx.create(tmp_path / "library", dim=2, name="ours") as library:
+        assert import_into(library, file).added == 2
+        items = library.items(library.lookup(["a", "b"]).tolist())
+    assert [one.meta for one in items] == [{}, {"count": 7}]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"name": "mini", "digest": "x", "dim": 1e999}',
+        '{"name": "mini", "digest": "\\ud800", "dim": 2}',
+        '{"name": "", "digest": "x", "dim": 2}',
+    ],
+)
+def test_a_space_that_makes_no_sense_is_none(tmp_path: Path, told: str) -> None:
+    made = pa.table({"id": ["a"], "vector": [[1.0, 2.0]]})
+    pq.write_table(made.replace_schema_metadata({"searchx.space": told}), tmp_path / "made.parquet")
+    assert read(tmp_path / "made.parquet").space is None
 
 
 def test_tables_that_are_damaged(tmp_path: Path) -> None:
@@ -300,9 +371,17 @@ def test_samples_that_are_wrong(tmp_path: Path) -> None:
     assert "holds no .tar file" in refused(tmp_path / "folder", "webdataset")
 
 
+@pytest.mark.parametrize(
+    "told", ['"\\ud800": 1', '"a": "\\ud800"', '"caption": "\\ud800"', '"id": "\\ud800"']
+)
+def test_samples_with_half_a_letter(tmp_path: Path, told: str) -> None:
+    members = {"a.npy": npy(ROWS[0]), "a.json": f"{{{told}}}".encode()}
+    assert "cannot be read" in refused(tar(tmp_path / "made.tar", members))
+
+
 def test_values_of_other_types_become_texts(tmp_path: Path) -> None:
     first, second = (
-        b'{"size": 1, "deep": {"a": 1}, "item": 4}',
+        b'{"size": 1, "deep": {"a": 1}, "item": 4, "": 2}',
         b'{"size": "large", "caption": "b"}',
     )
     members = {"a.npy": npy(ROWS[0]), "a.json": first, "b.npy": npy(ROWS[1]), "b.json": second}
