@@ -280,8 +280,8 @@ def _meta(id: str, row: object) -> Meta:
 
 
 def _name(name: object, id: str) -> str:
-    is_name = isinstance(name, str) and _is_text(name) and len(name) <= MOST_LETTERS
-    if not is_name or not name.strip():
+    is_long = len(str(name)) > MOST_LETTERS
+    if not isinstance(name, str) or not name.strip() or is_long or not _is_text(name):
         raise BadInput(f"metadata of {id} has the column {str(name)[:40]!r}; give it a name")
     return name
 
@@ -316,7 +316,11 @@ def _value(value: Any, name: str, id: str) -> Value | None:
 
 def _is_text(text: str) -> bool:
     """Tell whether it can be written down; half a character cannot."""
-    return not any("\ud800" <= one <= "\udfff" for one in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(text: str) -> str:
