@@ -12,12 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# A file's tests stay together: they share what is dear to make. A process that dies ends the run.
+_SHARED = ("--dist=loadfile", "--max-worker-restart=0")
 STEPS = (
     ("style", ("ruff", "check")),
     ("format", ("ruff", "format", "--check")),
     ("types", ("mypy",)),
-    # A file's tests stay together: they share what is dear to make.
-    ("tests", ("pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")),
+    ("tests", ("pytest", "--numprocesses=logical", "--maxprocesses=4", *_SHARED)),
 )
 
 

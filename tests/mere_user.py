@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from indexer.pipeline import index
 from indexer.planning import Options
 from searchx.catalog import Catalog
@@ -52,3 +54,6 @@ def _load_everything() -> None:
             refresh_snapshots(catalog)
         with Library.open(library, encoder=ColourEncoder()) as opened:
             opened.search("red")
+        np.savez(Path(place) / "kept.npz", rows=np.random.default_rng(0).normal(size=3))
+        with np.load(Path(place) / "kept.npz") as kept:
+            assert len(kept["rows"]) == 3

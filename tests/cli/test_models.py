@@ -49,8 +49,8 @@ def test_two_models_are_compared(place: Place, ask: Ask, tmp_path: Path) -> None
     own = ask("eval", "--compare", place.model, other, library=library).out
     assert "intervals of 95 %" in own
     assert "text to image, R@1" in own
+    assert ask("eval", library=place.library).code == 2
     for arguments in (
-        ["eval"],
         ["eval", "--compare", "a", "b"],
         ["eval", "--compare", "a", "b", "--model", "c"],
     ):

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.driver import Nursery, Stage
 
 DISK = 2 << 20  # bytes
-ROOMS = [0, 20_000, 60_000, 100_000, 150_000, 200_000, 260_000, 320_000, 400_000, 600_000]
+ROOMS = [0, 20_000, 60_000, 100_000, 150_000, 200_000, 260_000, 400_000, 600_000, 1_000_000]
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def readers(stage: Stage, count: int) -> Iterator[list[Reader]]:
 def test_who_reads_while_files_are_added_sees_more_and_more(ward: Ward) -> None:
     stage = ward.stages("index many more files")[0]
     steps: set[int] = set()
-    for _ in range(5):  # a busy machine may let the reader sleep all the while
+    for _ in range(25):  # a busy machine may let the reader sleep all the while
         stage.put_back()
         with readers(stage, 1) as (reader,):
             wait_for(reader.has_begun)
