@@ -231,7 +231,11 @@ class QueryVectors:
 def embedded_texts(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     """Embed what people type, (n, dim): short names in the templates that help this model."""
     templates = templates_for(encoder.space.name)
-    versions = [prompted(text, templates) for text in texts]
+    return embedded_means(encoder, [prompted(text, templates) for text in texts])
+
+
+def embedded_means(encoder: Encoder, versions: Sequence[Sequence[str]]) -> Vectors:
+    """Embed what has several wordings each, (n, dim): the unit mean of their vectors."""
     rows = encoder.embed_texts([one for several in versions for one in several])
     ends = np.cumsum([len(several) for several in versions])
     means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])

@@ -51,7 +51,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.runtime.compiled": RECORDS
     | {"searchx.runtime.entries", "searchx.runtime.openvino", "searchx.runtime.wording"},
-    "searchx.runtime.preparing": RECORDS | {"searchx.runtime"},
+    "searchx.runtime.preparing": RECORDS | {"searchx.children", "searchx.runtime"},
     "searchx.encoder": RECORDS
     | {
         "searchx.brought",
@@ -70,6 +70,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.archives": RECORDS,
     "searchx.contents": RECORDS | {"searchx.archives", "searchx.pictures"},
     "searchx.pairs": RECORDS,
+    "searchx.children": set[str](),
     "searchx.durable": set[str](),
     "searchx.ids": RECORDS,
     "searchx.words": set[str](),
@@ -93,7 +94,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.vectors": {"searchx.vectors"},  # the names that others use
     "searchx.vectors.exact": RECORDS,
     "searchx.vectors.selection": RECORDS | {"searchx.vectors.exact"},
-    "searchx.vectors.foreign": RECORDS,
+    "searchx.vectors.foreign": RECORDS | {"searchx.children"},
     "searchx.vectors.unpacking": RECORDS,
     "searchx.vectors.inverted": RECORDS | {"searchx.vectors.exact", "searchx.vectors.selection"},
     "searchx.vectors.tuning": RECORDS | {"searchx.vectors.exact", "searchx.vectors.inverted"},
@@ -404,6 +405,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.labels.vocabulary": {"searchx.errors"},
     "searchx.labels.classifier": RECORDS
     | {
+        "searchx.batching",
         "searchx.encoder",
         "searchx.labels.vocabulary",
         "searchx.prompts",

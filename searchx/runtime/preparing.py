@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ from typing import Final
 from filelock import FileLock
 
 from searchx import errors
+from searchx.children import command_of, environment
 from searchx.errors import ModelError, SearchxError
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, Known
@@ -98,11 +98,11 @@ def _prepare(name: str, directory: Path, announce: Callable[[str], None]) -> str
     announce(f"preparing {name} for this processor, once")
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", _SWITCH: "torch"}
     with subprocess.Popen(
-        [sys.executable, "-P", "-W", "ignore", "-m", _EXPORTER, name, str(directory)],
+        command_of(_EXPORTER, name, str(directory)),
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=os.environ | quiet | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment(**quiet),
     ) as child:
         reason = "it could not be prepared"
         for line in child.stdout or ():

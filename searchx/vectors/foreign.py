@@ -1,9 +1,7 @@
 """Index files of others: FAISS may give their vectors back, exactly or nearly."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import IO, Any, Final, cast
 
 import numpy as np
 
+from searchx.children import command_of, environment
 from searchx.errors import BadInput
 from searchx.records import Ids, Vectors
 
@@ -74,11 +73,10 @@ def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], IO[bytes]]]:
     """
     if not path.is_file():
         raise BadInput(f"{path} is no file")
-    command = [sys.executable, "-P", "-m", "searchx.vectors.unpacking", str(path.absolute())]
+    command = command_of("searchx.vectors.unpacking", str(path.absolute()))
     silent = subprocess.DEVNULL
-    paths = {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
     with subprocess.Popen(
-        command, stdin=silent, stdout=subprocess.PIPE, stderr=silent, env=os.environ | paths
+        command, stdin=silent, stdout=subprocess.PIPE, stderr=silent, env=environment()
     ) as process:
         out = cast(IO[bytes], process.stdout)
         try:
