@@ -1,4 +1,4 @@
-"""From decoded contents to the catalog: batches for the encoder, and one writer beside it."""
+"""From decoded contents to the catalog: batches for the encoder, and one writer behind it."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,8 +70,20 @@ class _Batch:
     done: int = 0  # files, those that are left as they were included
 
 
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """What became of a batch."""
+
+    images: list[NewItem]
+    texts: list[NewItem]
+    image_seconds: float  # spent on the images
+
+
 class Stages:
-    """Takes what the workers decoded, in order; embeds in one thread, writes in another."""
+    """Takes what the workers decoded, in order; embeds it in one thread, writes in another.
+
+    So there are up to three batches: one is filled while one is embedded and one is written.
+    """
 
     def __init__(
         self, catalog: Catalog, encoder: Encoder, tally: Tally, progress: "Progress | None"
@@ -82,9 +94,12 @@ class Stages:
         self.progress = progress
         self._before: dict[str, Before] = {}  # by path, of the files on their way
         self._batch = _Batch()
+        self._embedder = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+        self._embedding: tuple[_Batch, Future[_Embedded]] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._writing: Future[float] | None = None
-        self._on_the_way: set[Key] = set()  # given to the writer, perhaps not to be read yet
+        self._embedded_keys: set[Key] = set()  # being embedded
+        self._written_keys: set[Key] = set()  # given to the writer, perhaps not to be read yet
 
     def __enter__(self) -> Self:
         return self
@@ -99,8 +114,10 @@ class Stages:
         try:
             if kind is None:
                 self._flush()
+                self._hand_over()
                 self._written()
         finally:
+            self._embedder.shutdown(cancel_futures=True)
             self._writer.shutdown()
 
     def is_known(self, digest: str) -> bool:
@@ -125,7 +142,7 @@ class Stages:
 
     def _image(self, shot: Shot) -> Content:
         self._make_room()
-        if shot.pixels is not None and ("image", shot.digest) not in self._on_the_way:
+        if shot.pixels is not None and not self._is_on_the_way("image", shot.digest):
             image = _Image(shot.digest, shot.pixels, shot.width, shot.height)
             self._batch.images[shot.digest] = image
         return Content("image", shot.digest, shot.fragment, shot.subject, metadata=shot.metadata)
@@ -134,7 +151,7 @@ class Stages:
         for passage in split(extract, self.encoder.count_tokens, self.encoder.text_limit):
             self._make_room()
             digest = digest_text(passage.text)
-            if ("text", digest) not in self._on_the_way:
+            if not self._is_on_the_way("text", digest):
                 self._batch.texts[digest] = passage.text
             yield _content(passage, digest)
 
@@ -182,20 +199,34 @@ class Stages:
         ):
             self._flush()
 
+    def _is_on_the_way(self, kind: Kind, digest: str) -> bool:
+        return (kind, digest) in self._embedded_keys or (kind, digest) in self._written_keys
+
     def _flush(self) -> None:
-        """Embed what is new in the batch, and hand it to the writer with the files complete."""
+        """Have what is new in the batch embedded, and the batch before written down."""
         batch, self._batch = self._batch, _Batch()
-        started = time.perf_counter()
-        images = self._embed_images(batch)
-        self.tally.embed_seconds += time.perf_counter() - started if images else 0.0
-        texts = self._embed_texts(batch)
+        self._hand_over()
+        future = self._embedder.submit(self._embed, batch, frozenset(self._written_keys))
+        self._embedding = batch, future
+        self._embedded_keys = {("image", one) for one in batch.images}
+        self._embedded_keys |= {("text", one) for one in batch.texts}
+
+    def _hand_over(self) -> None:
+        """Wait for the batch that is being embedded; the writer gets it with its files."""
+        if self._embedding is None:
+            return
+        (batch, future), self._embedding = self._embedding, None
+        made = future.result()
         self._written()
-        self._on_the_way = {(item.kind, item.digest) for item in (*images, *texts)}
-        self._writing = self._writer.submit(self._write, batch, [*images, *texts])
-        self.tally.images += len(images)
-        self.tally.texts += len(texts)
+        self._written_keys = {(item.kind, item.digest) for item in (*made.images, *made.texts)}
+        self._embedded_keys = set()
+        self._writing = self._writer.submit(self._write, batch, [*made.images, *made.texts])
+        self.tally.embed_seconds += made.image_seconds
+        self.tally.images += len(made.images)
+        self.tally.texts += len(made.texts)
         if self.progress:
-            self.progress.done(batch.done, len(images), len(texts), self.tally.pace())
+            pace = self.tally.pace()
+            self.progress.done(batch.done, len(made.images), len(made.texts), pace)
 
     def _written(self) -> None:
         """Wait for the writer; raises what went wrong in it."""
@@ -215,8 +246,15 @@ class Stages:
             tx.drop_files(batch.refused)
         return time.perf_counter() - started
 
-    def _embed_images(self, batch: _Batch) -> list[NewItem]:
-        known = self._known("image", batch.images)
+    def _embed(self, batch: _Batch, coming: frozenset[Key]) -> _Embedded:
+        """Embed what neither the catalog nor the writer has."""
+        started = time.perf_counter()
+        images = self._embed_images(batch, coming)
+        seconds = time.perf_counter() - started if images else 0.0
+        return _Embedded(images, self._embed_texts(batch, coming), seconds)
+
+    def _embed_images(self, batch: _Batch, coming: frozenset[Key]) -> list[NewItem]:
+        known = self._known("image", batch.images, coming)
         images = [one for digest, one in batch.images.items() if digest not in known]
         if not images:
             return []
@@ -226,8 +264,8 @@ class Stages:
             for one, vector in zip(images, vectors, strict=True)
         ]
 
-    def _embed_texts(self, batch: _Batch) -> list[NewItem]:
-        known = self._known("text", batch.texts)
+    def _embed_texts(self, batch: _Batch, coming: frozenset[Key]) -> list[NewItem]:
+        known = self._known("text", batch.texts, coming)
         texts = {digest: text for digest, text in batch.texts.items() if digest not in known}
         if not texts:
             return []
@@ -237,10 +275,10 @@ class Stages:
             for (digest, text), vector in zip(texts.items(), vectors, strict=True)
         ]
 
-    def _known(self, kind: Kind, digests: Iterable[str]) -> set[str]:
+    def _known(self, kind: Kind, digests: Iterable[str], coming: frozenset[Key]) -> set[str]:
         wanted = list(digests)
         known = self.catalog.embedded(kind, wanted)
-        return known | {one for one in wanted if (kind, one) in self._on_the_way}
+        return known | {one for one in wanted if (kind, one) in coming}
 
 
 def _content(passage: Passage, digest: str) -> Content:

@@ -22,6 +22,7 @@ from searchx.runtime.wording import TokenRows, Words
 _SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
 _TEXTS: Final = 32  # that one core computes at a time
 _IMAGES: Final = 1
+_BATCH: Final = 16  # images for each core, of which the last ones wait for the slowest core
 _PATIENCE: Final = 30.0  # seconds
 
 
@@ -34,11 +35,11 @@ class CompiledEncoder:
         self.space = Space(name, entry.digest, entry.dim)
         self.fit = entry.fit
         self.text_limit = entry.wording.limit
-        self.batch_size = 16
         self.runtime = "OpenVINO"
         self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
         self._images = _Tower(place / IMAGES, entry.image_weights, _IMAGES)
         self._texts = _Tower(place / TEXTS, entry.text_weights, _TEXTS)
+        self.batch_size = _BATCH * self._images.lanes
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Embed fitted pictures: n of them to (n, dim) unit rows, in order.
@@ -80,17 +81,17 @@ class _Tower:
     def __init__(self, file: Path, weights: int, together: int) -> None:
         self._file = file
         self._cores = _cores()
-        self._lanes = self._cores if weights <= _SMALL else 1
-        self._together = together if self._lanes > 1 else 16 * together
+        self.lanes = self._cores if weights <= _SMALL else 1
+        self._together = together if self.lanes > 1 else 16 * together
         self._loading = threading.Lock()
         self._requests: SimpleQueue[Any] | None = None
-        self._threads = ThreadPoolExecutor(self._lanes, "computing")
+        self._threads = ThreadPoolExecutor(self.lanes, "computing")
 
     def rows(self, batch: "np.ndarray[Any, Any]") -> Vectors:
         """Compute the unit rows (n, dim) of a batch (n, …)."""
         if self._requests is None:
             self._load()
-        size = max(1, min(self._together, math.ceil(len(batch) / self._lanes)))
+        size = max(1, min(self._together, math.ceil(len(batch) / self.lanes)))
         parts = [batch[at : at + size] for at in range(0, len(batch), size)]
         if len(parts) == 1:
             return self._computed(batch)
@@ -114,7 +115,7 @@ class _Tower:
             if self._requests is not None:
                 return
             settings = {
-                "NUM_STREAMS": self._lanes,
+                "NUM_STREAMS": self.lanes,
                 "INFERENCE_NUM_THREADS": self._cores,
                 "INFERENCE_PRECISION_HINT": "f32",  # else what the processor likes best
                 "ENABLE_CPU_PINNING": False,  # decoding, or another process, is on those cores
@@ -122,7 +123,7 @@ class _Tower:
             with self._reusing() as reused:
                 model = imported().Core().compile_model(str(self._file), "CPU", settings | reused)
             requests: SimpleQueue[Any] = SimpleQueue()
-            for _ in range(self._lanes):
+            for _ in range(self.lanes):
                 requests.put(model.create_infer_request())
             self._requests = requests
 
