@@ -179,6 +179,18 @@ def test_a_large_batch_is_answered_like_its_parts(indexed: Snapshot) -> None:
     assert np.array_equal(scores, np.concatenate([one[1] for one in parts]))
 
 
+def test_many_queries_get_what_each_gets_alone_also_where_rows_are_equal(tmp_path: Path) -> None:
+    matrix = clustered(INDEXED).astype(np.float16)
+    matrix[100:140] = matrix[3]  # more than are asked for, and all as near
+    snapshot = build(tmp_path, ids_of(INDEXED), matrix, index_from=256)
+    assert snapshot.plan(worded(1), 10).way == "index"
+    queries = unit(matrix[:64].astype(np.float32))
+    together = snapshot.search(queries, 10)
+    alone = [snapshot.search(one[None], 10) for one in queries]
+    assert np.array_equal(together[0], np.concatenate([ids for ids, _ in alone]))
+    assert np.array_equal(together[1], np.concatenate([scores for _, scores in alone]))
+
+
 def test_the_order_of_building_does_not_matter(tmp_path: Path) -> None:
     ids, matrix = some(50)
     mixed = np.random.default_rng(1).permutation(50)

@@ -31,7 +31,7 @@ _FEW_QUERIES: Final = 8  # up to so many, FAISS reads float16 rows faster than N
 _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many queries in order
 _PAIRS: Final = 8_192  # of queries and rows compared at a time
 _FEW_READ: Final = 256  # rows, up to which NumPy is as fast as FAISS at reading them
-_ROUNDING: Final = 1e-5  # by which sums in another order may differ
+ROUNDING: Final = 1e-5  # by which sums in another order may differ
 _NO_LENGTH: Final = 1e-12
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
@@ -139,7 +139,7 @@ def _nearer(found: Found, queries: Vectors, ids: Ids, rows: Vectors) -> Found:
     depth = min(k + _SPARE, len(ids))
     near, places = _nearest(rows, queries, depth)
     border = np.maximum(found[1][:, -1], near[:, k - 1] if depth >= k else -np.inf)
-    near = np.where(near >= border[:, None] - _ROUNDING, near, -np.inf)
+    near = np.where(near >= border[:, None] - ROUNDING, near, -np.inf)
     spills = (near[:, -1] > -np.inf) & (depth < len(ids))  # more of them may be as near
     near[spills] = -np.inf
     asked, at = np.nonzero(near > -np.inf)
@@ -293,7 +293,7 @@ def unit_rows(queries: Vectors, dim: int) -> Vectors:
     lengths = np.linalg.norm(queries, axis=1, keepdims=True)
     if (lengths < _NO_LENGTH).any():
         raise BadInput("a vector has no length; give one that points somewhere")
-    is_unit = abs(lengths - 1) <= _ROUNDING
+    is_unit = abs(lengths - 1) <= ROUNDING
     if is_unit.all():
         return queries
     return np.asarray(np.where(is_unit, queries, queries / lengths), np.float32)

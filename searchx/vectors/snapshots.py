@@ -25,8 +25,11 @@ from searchx.vectors import inverted, tuning
 from searchx.vectors.directory import generation, newest, places, sweep
 from searchx.vectors.exact import (
     NO_ID,
+    ROUNDING,
     Found,
     Halves,
+    Mask,
+    Places,
     Scan,
     best_of,
     check_width,
@@ -45,6 +48,7 @@ from searchx.vectors.manifest import (
     read_manifest,
     sealed,
 )
+from searchx.vectors.reranking import leading
 from searchx.vectors.selection import KEPT_APART, Lists, Selection, select
 
 _EXACT_SIZE: Final = 1 << 25  # numbers in the matrix; 65,536 vectors of 512: some 8 ms a query
@@ -53,6 +57,7 @@ _BLOCK: Final = 256  # queries answered together, each block by a thread of its 
 _LITTLE: Final = 32  # queries that FAISS answers with all cores; more are divided among those
 _COMPARED: Final = 8  # comparing so many rows one by one costs less than ranking one of them again
 _ROWS_READ: Final = 1_024  # rows of the matrix, 1 MB of 512 numbers, compared together
+_SPARE: Final = 2  # more than asked for, of what FAISS compared: its last digits are its own
 _RESIDENT: Final = 1_024  # rows of the matrix read before the pages around them are given back
 _RESIDENT_FOR_MANY: Final = 65_536  # likewise while many queries are answered, and at the end
 
@@ -192,15 +197,29 @@ class Snapshot:
         """Rank candidates (q, any) by their exact cosines."""
         places = np.minimum(np.searchsorted(self.ids, near), len(self.ids) - 1)
         held = self.ids[places] == near  # without what was removed since
-        scores = np.full(near.shape, -np.inf, np.float32)
-        size = max(1, _ROWS_READ // max(1, near.shape[1]))
-        for start in range(0, len(near), size):
+        if len(queries) < _LITTLE or near.shape[1] <= 2 * k:
+            return self._compared(queries, places, held, k)
+        scores, first = leading(self.matrix, places, held, queries, k + _SPARE)
+        self.pages.read(places.size, _RESIDENT_FOR_MANY)
+        found = self._compared(queries, first, first != NO_ID, k)
+        more = scores[:, -1] > -np.inf  # and of them some may be as near, but for the last digits
+        for row in np.flatnonzero(more & (scores[:, k - 1] - scores[:, -1] <= ROUNDING)):
+            some = slice(row, row + 1)
+            one = self._compared(queries[some], places[some], held[some], k)
+            found[0][some], found[1][some] = one
+        return found
+
+    def _compared(self, queries: Vectors, places: Places, held: Mask, k: int) -> Found:
+        """Rank rows (q, any), of which those held count, by their exact cosines."""
+        scores = np.full(places.shape, -np.inf, np.float32)
+        size = max(1, _ROWS_READ // max(1, places.shape[1]))
+        for start in range(0, len(places), size):
             some = slice(start, start + size)
             exact = cosines_of_each(self.matrix, places[some], queries[some])
             np.copyto(scores[some], exact, where=held[some])
             is_one_of_many = len(queries) >= _LITTLE
             self.pages.read(places[some].size, _RESIDENT_FOR_MANY if is_one_of_many else _RESIDENT)
-        return best_of(np.where(held, near, NO_ID), scores, k)
+        return best_of(np.where(held, self.ids[places], NO_ID), scores, k)
 
 
 def _is_unsure(found: Ids, near: Ids) -> NDArray[np.bool_]:

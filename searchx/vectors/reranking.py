@@ -1,0 +1,70 @@
+"""Which of the candidates of many queries are nearest, told by FAISS from the rows as they lie.
+
+The candidates of each query become one inverted list of a small index, which that query alone looks
+into. So FAISS compares float16 rows as it reads them, where NumPy would first make float32 of all.
+"""
+
+from typing import Any, Final, cast
+
+import numpy as np
+
+from searchx.records import Ids, Vectors
+from searchx.vectors.exact import NO_ID, Halves, Mask, Places
+
+_ROWS: Final = 4_096  # held at a time, as they are in the matrix
+
+
+def leading(
+    matrix: Halves, places: Places, held: Mask, queries: Vectors, k: int
+) -> tuple[Vectors, Ids]:
+    """Give the cosines and the places (q, k) of the k candidates nearest to each query.
+
+    `places` (q, p) are rows of the matrix (n, dim), of which those `held` (q, p) count. Best
+    first; -inf and -1 where there are no more. The sums are FAISS's own: of each pair alone, and
+    about as exact as those of `cosines`, but not the same to the last bit.
+    """
+    size = max(1, _ROWS // max(1, places.shape[1]))
+    small = _Small(matrix.shape[1], min(size, len(queries)))
+    parts = [
+        small.nearest(matrix, places[at : at + size], held[at : at + size], queries[at:][:size], k)
+        for at in range(0, len(queries), size)
+    ]
+    return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
+
+
+class _Small:
+    """An index of some lists, filled anew for each few queries."""
+
+    def __init__(self, dim: int, lists: int) -> None:
+        import faiss
+
+        self._nobody = faiss.IndexFlatIP(dim)  # held here: FAISS keeps no reference to it
+        halves = faiss.ScalarQuantizer.QT_fp16
+        make: Any = faiss.IndexIVFScalarQuantizer
+        metric = faiss.METRIC_INNER_PRODUCT
+        self._index: Any = make(self._nobody, dim, lists, halves, metric, False)
+        self._index.is_trained = True
+        self._own = np.arange(lists)[:, None]
+        self._centroids = np.zeros((lists, 1), np.float32)
+
+    def nearest(
+        self, matrix: Halves, places: Places, held: Mask, queries: Vectors, k: int
+    ) -> tuple[Vectors, Ids]:
+        import faiss
+
+        lists, dim = self._index.invlists, matrix.shape[1]
+        rows = np.empty((places.shape[1], dim), np.float16)
+        for number, (some, kept) in enumerate(zip(places, held, strict=True)):
+            wanted = np.ascontiguousarray(some[kept], np.int64)
+            lists.resize(number, 0)
+            if len(wanted):
+                np.take(matrix, wanted, axis=0, out=rows[: len(wanted)], mode="clip")
+                codes = faiss.swig_ptr(rows.view(np.uint8))
+                lists.add_entries(number, len(wanted), faiss.swig_ptr(wanted), codes)
+        self._index.ntotal = int(held.sum())
+        count = len(queries)
+        found = self._index.search_preassigned(
+            np.ascontiguousarray(queries), k, self._own[:count], self._centroids[:count]
+        )
+        scores, ids = cast(tuple[Vectors, Ids], found)
+        return np.where(ids == NO_ID, -np.inf, scores).astype(np.float32), ids
