@@ -22,6 +22,7 @@ from searchx.brought import brought
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
 from searchx.forking import renew_in_children
+from searchx.halving import in_halves
 from searchx.presets import PRESETS
 from searchx.records import Pixels, Space, Vectors
 from searchx.runtime.entries import files_in
@@ -209,27 +210,20 @@ class OpenClipEncoder:
 
         Raises BadInput for pixels that ``fit`` did not give.
         """
-        import torch
-
         if not pixels:
             return np.empty((0, self._dim), np.float32)
         for one in pixels:
             self._check(one)
         self._open_eyes()
-        batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
-        is_little = len(pixels) <= _FEW_IMAGES and self._has_small_images
-
-        def seen() -> Any:
-            return self._model.encode_image(normalised(self._model, batch.to(self._device)))
-
-        return self._computed(seen, is_little)
+        return in_halves(pixels, self._encode_images, self._limit)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts: n of them to (n, dim) unit rows, in order; a text too long is cut."""
         if not texts:
             return np.empty((0, self._dim), np.float32)
         starts = range(0, len(texts), 256)
-        return np.concatenate([self._encode_texts(texts[at : at + 256]) for at in starts])
+        blocks = [texts[at : at + 256] for at in starts]
+        return np.concatenate([in_halves(one, self._encode_texts) for one in blocks])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, special ones included and nothing cut."""
@@ -251,6 +245,21 @@ class OpenClipEncoder:
                 f"pixels are {pixels.dtype} {pixels.shape}, the encoder takes uint8 {expected}; "
                 "give it what encoder.fit(picture) gives"
             )
+
+    def _limit(self, count: int) -> None:
+        """Take no more pictures at a time from now on: there is no memory for them."""
+        self.batch_size = min(self.batch_size, count)
+
+    def _encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        import torch
+
+        batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
+        is_little = len(pixels) <= _FEW_IMAGES and self._has_small_images
+
+        def seen() -> Any:
+            return self._model.encode_image(normalised(self._model, batch.to(self._device)))
+
+        return self._computed(seen, is_little)
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         tokens = self._tokens(texts)  # (n, used)

@@ -3,6 +3,7 @@ import pickle
 import random
 import shutil
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 
 from searchx.encoder import Encoder, canonical_name, load_encoder
 from searchx.errors import BadInput, ModelError
+from searchx.halving import in_halves
 from searchx.presets import PRESETS
+from searchx.records import Vectors
 from tests.tiny_model import assert_cut_at_the_limit, save_tiny_model
 
 
@@ -115,6 +118,25 @@ def test_vectors_are_unit_rows_in_order(tiny: Encoder) -> None:
     for vectors in (together, rows):
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert tiny.embed_images([]).shape == tiny.embed_texts([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("most", [3, 1, 0])
+def test_what_memory_does_not_hold_is_computed_in_halves(most: int) -> None:
+    import torch
+
+    told: list[int] = []
+
+    def compute(items: Sequence[int]) -> Vectors:
+        torch.empty(1 if len(items) <= most else 1 << 60, dtype=torch.uint8)
+        return np.array(items, np.float32)[:, None]
+
+    if most == 0:
+        with pytest.raises(ModelError, match="not enough memory for this model; use a smaller one"):
+            in_halves(range(10), compute, told.append)
+    else:
+        rows = in_halves(range(10), compute, told.append)
+        assert rows.ravel().tolist() == [*range(10)]
+        assert min(told) == (2 if most == 3 else 1)
 
 
 def test_pixels_that_were_not_fitted_are_refused(tiny: Encoder) -> None:
