@@ -10,7 +10,9 @@ often than others, so popularity is worth something. What he has not clicked and
 tastes is what he wants; and what he clicks next is drawn as before.
 
 Everybody gets ten pictures, from: what is clicked most; the mean of what he clicked (one interest);
-several interests. With --captions the captions of the pictures are the items, in their place.
+several interests. Then he waves away those of the ten that show none of his tastes, and gets ten
+others, with and without a look at what he waved away. With --captions the captions of the pictures
+are the items, in their place.
 
 With --speed in place of that, the items are extended to each COUNT (tests.benchmarks.geometry), and
 users/s are told beside a loop over a bare FAISS index of means and an exact one in NumPy, also in
@@ -162,6 +164,17 @@ def quality(library: Library, users: Users, shows: Masks) -> None:
         "4 interests, half-life 8": library.recommend_batch(histories, k=NEXT, half_life=8).ids,
         "4 interests, diversity 0.3": library.recommend_batch(histories, k=NEXT, diversity=0.3).ids,
     }
+    first = systems["4 interests"][:, :K]
+    away = [
+        row[~shows[row - 1][:, tastes].any(axis=1)]
+        for row, tastes in zip(first, users.tastes, strict=True)
+    ]
+    print(f"\nwaved away of the first ten: {np.mean([len(one) for one in away]):.2f}")
+    seen = Ragged.of(first)
+    systems["ten others"] = library.recommend_batch(histories, k=NEXT, exclude=seen).ids
+    systems["ten others, negatives"] = library.recommend_batch(
+        histories, away, k=NEXT, exclude=seen
+    ).ids
     wanted = [
         1 + np.setdiff1d(np.flatnonzero(shows[:, tastes].any(axis=1)), clicked)
         for tastes, clicked in zip(users.tastes, users.clicked, strict=True)
