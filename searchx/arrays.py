@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from searchx import vectors
-from searchx.arrow import ids_of
+from searchx.arrow import Names, ids_of
 from searchx.batching import embedded_texts
 from searchx.blocks import Block, blocks, check_known, rows_of
 from searchx.embedding import embed_images, embed_texts
 from searchx.errors import BadInput
 from searchx.filters import Filter
 from searchx.grouping import Group, Groups
+from searchx.histories import Find
 from searchx.neighbours import Similar, similar_items
 from searchx.opened import Opened, vector_of
 from searchx.questions import Prepared, question_of
 from searchx.ragged import Ragged
 from searchx.recommending import Lists, Recommended, Recommender, alone, asked_by
 from searchx.records import KINDS, Hit, Ids, Item, Kind, Query, Vectors, Why
-from searchx.requests import check, check_kind, filter_of
+from searchx.requests import check, check_kind, collection_from, filter_of
 from searchx.vectors import NO_ID, Found
 from searchx.views import View
 from searchx.wishes import Options, Wishes, of_one
@@ -132,8 +133,7 @@ class Arrays(Opened):
         where no positive is left. docs/recommend.md tells all wishes.
         """
         liked, disliked = alone(positives), alone(negatives) if len(negatives) else None
-        never = ids_of(exclude)
-        made = self._recommended(liked, disliked, k, to, where, never, of_one(wishes))
+        made = self._recommended(liked, disliked, k, to, where, exclude, of_one(wishes))
         if made.ids[0, 0] == NO_ID and not made.liked[0]:
             raise BadInput("there is nothing to go by; give positives that are in the library")
         items = self._catalog.items(made.ids[0].tolist())
@@ -176,14 +176,16 @@ class Arrays(Opened):
         group: Group | None = None,
         per_group: int | None = None,
         collapse: bool | float = False,
+        names: Names | None = None,
     ) -> "pyarrow.RecordBatchReader":
         """Find for each item of a kind the k that are most like it: a whole table, block by block.
 
         Gives Arrow batches of `id`, `similar` (ids) and `scores`; itself is left out. `where` says
         what may be found, `of` for which items; `to` is another kind to find. `group`, `per_group`
         and `collapse` are those of `recommend`: at most so many of a group in a list, one of
-        several near duplicates, and none of the item itself. It is as of the moment of the call.
-        `searchx.write_parquet` writes it. Raises BadInput.
+        several near duplicates, and none of the item itself. With `names`, a function of ids (n,)
+        such as `externals`, the table has what it gives in place of ids. It is as of the moment of
+        the call. `searchx.write_parquet` writes it. Raises BadInput.
         """
         for one in (kind, to or kind):
             check_kind(one)
@@ -194,7 +196,7 @@ class Arrays(Opened):
         options: Options = {"group": group, "per_group": per_group, "collapse": collapse}
         wishes = Wishes.of(options, self._backdrops.duplicates)
         groups = None if group is None else Groups(self._catalog, group)
-        wanted = Similar(k, wishes.alike, wishes.per_group, groups)
+        wanted = Similar(k, wishes.alike, wishes.per_group, groups, names)
         return similar_items(source, asked, target, found, wanted)
 
     def _recommended(
@@ -215,7 +217,7 @@ class Arrays(Opened):
         def lists() -> Lists:
             dim = self._space().dim
             wishes = Wishes.of(options, self._backdrops.duplicates)
-            asked = asked_by(liked, disliked, exclude, dim, options)
+            asked = asked_by(liked, disliked, exclude, dim, options, self._finding(options))
             view = self._view(to)
             return Recommender(
                 view=view,
@@ -228,6 +230,13 @@ class Arrays(Opened):
             ).lists(asked, k)
 
         return self._in_one_space(lists)
+
+    def _finding(self, options: Options) -> Find | None:
+        """Give what finds the items of a collection, where histories are by its ids."""
+        if (name := options.get("collection")) is None:
+            return None
+        collection = collection_from(name)
+        return lambda ids: self._catalog.entries(collection, ids)
 
     def _rows(self, queries: Vectors | Sequence[str | Query]) -> Vectors:
         """Turn what `search_batch` takes into vectors (q, dim)."""

@@ -1,9 +1,10 @@
 """Vectors and ids between NumPy and Arrow, without copies where the memory is the same."""
 
 import os
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from searchx.records import Ids, Vectors
 
 if TYPE_CHECKING:
     import pyarrow
+
+Names: TypeAlias = Callable[[Ids], Sequence[str | None]]  # of ids (n,), such as library.externals
 
 
 def vectors_to_arrow(vectors: Vectors) -> "pyarrow.FixedSizeListArray":
@@ -49,17 +52,40 @@ def ids_of(ids: Any) -> Ids:
     found = np.asarray(ids)
     if not found.size:
         return np.empty(0, np.int64)
+    if found.ndim == 1 and isinstance(found[0], str):
+        raise BadInput(
+            f"{found[0][:40]!r} is no number of an item; library.lookup gives those of ids that "
+            "you have added"
+        )
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise BadInput(f"ids are {found.dtype} of shape {found.shape}; give whole numbers, (n,)")
     return found.astype(np.int64, copy=False)
 
 
-def lists_to_arrow(values: NDArray[Any], held: NDArray[np.bool_]) -> "pyarrow.ListArray":
-    """Give the values (q, k) that are held (q, k) as a column of lists."""
+def lists_to_arrow(
+    values: NDArray[Any], held: NDArray[np.bool_], names: Names | None = None
+) -> "pyarrow.ListArray":
+    """Give the values (q, k) that are held (q, k) as a column of lists; ids by their names."""
     import pyarrow
 
     offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))]).astype(np.int32)
-    return pyarrow.ListArray.from_arrays(pyarrow.array(offsets), pyarrow.array(values[held]))
+    return pyarrow.ListArray.from_arrays(pyarrow.array(offsets), named(values[held], names))
+
+
+def named(ids: NDArray[Any], names: Names | None) -> "pyarrow.Array":
+    """Give ids (n,) as a column of their names, or as they are; raises BadInput.
+
+    An id without a name is null.
+    """
+    import pyarrow
+
+    if names is None:
+        return pyarrow.array(ids)
+    distinct, places = np.unique(ids, return_inverse=True)
+    told = pyarrow.array(names(distinct), pyarrow.string())
+    if len(told) != len(distinct):
+        raise BadInput(f"names gave {len(told)} for {len(distinct)} ids; it must give one for each")
+    return told.take(pyarrow.array(places))
 
 
 def write_parquet(batches: Any, file: Path | str) -> int:

@@ -1,8 +1,9 @@
 """What users liked, and how much each of it counts."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from searchx.errors import BadInput
 from searchx.profiles import decayed
 from searchx.ragged import Ragged
 from searchx.records import Vectors
-from searchx.vectors import unit_rows
+from searchx.vectors import NO_ID, unit_rows
+
+Find: TypeAlias = Callable[[Sequence[str]], Mapping[str, int]]  # items of external ids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,16 +33,20 @@ class Histories:
         times: Any = None,
         weights: Any = None,
         half_life: float | timedelta | None = None,
+        find: Find | None = None,
     ) -> "Histories":
         """Read histories: lists of ids, oldest first; or vectors, (q, dim) or (q, n, dim).
 
         Arrow columns will do. `times` and `weights` are lists of the same lengths. With
         `half_life`, in the unit of the times (seconds, where they are datetimes), an item counts
         half as much that long before the user's newest; without times its place in the list is its
-        time. Raises BadInput.
+        time. With `find` the ids are external ones. Raises BadInput.
         """
         given = _vectors(liked)
-        lists = Ragged.of(liked) if given is None else _numbered(given)
+        if given is not None:
+            lists = _numbered(given)
+        else:
+            lists = Ragged.of(liked) if find is None else looked_up(liked, find)
         if given is not None:
             given = unit_rows(given.reshape(-1, given.shape[-1]), dim)
         counts = _beside(lists, weights, "weights")
@@ -63,6 +70,25 @@ class Histories:
         stop = min(stop, len(self))
         lists, weights = self.lists.part(start, stop), self.weights.part(start, stop)
         return Histories(lists, weights, self.given)
+
+
+def looked_up(lists: Any, find: Find) -> Ragged:
+    """Read lists of external ids, texts or whole numbers, as those of items: -1 is not there.
+
+    Each keeps its place, beside its time and weight. Raises BadInput for what is no id.
+    """
+    given = Ragged.of(lists, None)
+    wanted = given.values.tolist()
+    names = {one: _name(one) for one in dict.fromkeys(wanted)}
+    found = find(list(names.values()))
+    ids = [found.get(names[one], NO_ID) for one in wanted]
+    return Ragged(np.array(ids, np.int64), given.offsets)
+
+
+def _name(id: object) -> str:
+    if isinstance(id, bool) or not isinstance(id, str | int):
+        raise BadInput(f"the lists hold {type(id).__name__}; give texts or whole numbers")
+    return str(id)
 
 
 def _vectors(liked: Any) -> Vectors | None:

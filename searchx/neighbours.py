@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchx.arrow import lists_to_arrow
+from searchx.arrow import Names, lists_to_arrow, named
 from searchx.blocks import Block, blocks, rows_of
 from searchx.choosing import Pool, Rules, choose
 from searchx.grouping import Groups
@@ -32,6 +32,7 @@ class Similar:
     alike: float | None = None  # cosine from which on two are near duplicates: one is enough
     per_group: int | None = None
     groups: Groups | None = None
+    names: Names | None = None  # of ids, where the table is to have those
 
 
 def similar_items(source: View, asked: Choice, target: View, found: Choice, wanted: Similar) -> Any:
@@ -43,10 +44,11 @@ def similar_items(source: View, asked: Choice, target: View, found: Choice, want
     """
     import pyarrow
 
+    item = pyarrow.int64() if wanted.names is None else pyarrow.string()
     schema = pyarrow.schema(
         [
-            ("id", pyarrow.int64()),
-            ("similar", pyarrow.list_(pyarrow.int64())),
+            ("id", item),
+            ("similar", pyarrow.list_(item)),
             ("scores", pyarrow.list_(pyarrow.float32())),
         ]
     )
@@ -60,8 +62,9 @@ def similar_items(source: View, asked: Choice, target: View, found: Choice, want
             else:
                 ids, scores = _chosen(block, target, found, wanted, source.kind)
             held = ids != NO_ID
-            lists = [lists_to_arrow(ids, held), lists_to_arrow(scores, held)]
-            yield pyarrow.RecordBatch.from_arrays([pyarrow.array(block.ids), *lists], schema=schema)
+            lists = [lists_to_arrow(ids, held, wanted.names), lists_to_arrow(scores, held)]
+            own = named(block.ids, wanted.names)
+            yield pyarrow.RecordBatch.from_arrays([own, *lists], schema=schema)
 
     return pyarrow.RecordBatchReader.from_batches(schema, batches())
 

@@ -22,11 +22,11 @@ class Ragged:
     offsets: NDArray[np.int64]  # (n + 1,) where each begins; the last is the end
 
     @classmethod
-    def of(cls, lists: Any, dtype: DTypeLike = np.int64) -> "Ragged":
+    def of(cls, lists: Any, dtype: DTypeLike | None = np.int64) -> "Ragged":
         """Read a sequence of sequences, a column of Arrow lists, or an array (n, k).
 
-        In an array of ids -1 stands for none and is left out. Raises BadInput for what is not
-        numbers, or null.
+        In an array of ids -1 stands for none and is left out. Without a type the values stay what
+        they are, texts for instance. Raises BadInput for what is not of the type, or null.
         """
         if isinstance(lists, Ragged):
             return cls(_cast(lists.values, dtype), lists.offsets)
@@ -35,14 +35,17 @@ class Ragged:
         if hasattr(lists, "value_lengths"):
             return cls._of_arrow(lists, dtype)
         if isinstance(lists, np.ndarray) and lists.ndim == 2:
-            held = lists != -1 if np.issubdtype(dtype, np.integer) else np.ones(lists.shape, bool)
+            is_ids = lists.dtype.kind in "iu" and (
+                dtype is None or np.issubdtype(dtype, np.integer)
+            )
+            held = lists != -1 if is_ids else np.ones(lists.shape, bool)
             return cls(_cast(lists[held], dtype), _offsets(held.sum(axis=1)))
         if isinstance(lists, str) or not hasattr(lists, "__len__"):
             raise BadInput(f"lists are {type(lists).__name__}; give a list of lists of numbers")
         return cls._of_sequences(lists, dtype)
 
     @classmethod
-    def _of_sequences(cls, lists: Sequence[Any], dtype: DTypeLike) -> "Ragged":
+    def _of_sequences(cls, lists: Sequence[Any], dtype: DTypeLike | None) -> "Ragged":
         parts = [np.asarray(one) for one in lists]
         wrong = next((row for row, one in enumerate(parts) if one.ndim != 1), None)
         if wrong is not None:
@@ -52,7 +55,7 @@ class Ragged:
         return cls(_cast(values, dtype), _offsets([len(one) for one in parts]))
 
     @classmethod
-    def _of_arrow(cls, column: Any, dtype: DTypeLike) -> "Ragged":
+    def _of_arrow(cls, column: Any, dtype: DTypeLike | None) -> "Ragged":
         flat = column.flatten()
         if column.null_count or flat.null_count:
             raise BadInput("a list is null, or holds a null; give empty lists in their place")
@@ -127,12 +130,19 @@ def first_of_each(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(back & (ids != -1), np.bool_)
 
 
-def _cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+def _cast(values: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
+    if dtype is None:
+        return values
     wanted = "iu" if np.issubdtype(dtype, np.integer) else "iuf"
     if len(values) and isinstance(values[0], datetime):
         values = np.array([one.timestamp() for one in values])
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]").astype(np.int64) / 1e6  # seconds
+    if len(values) and wanted == "iu" and isinstance(values[0], str):
+        raise BadInput(
+            "the lists hold texts, not the numbers of items; library.lookup gives those of ids "
+            'that you added, and recommend takes these with collection="items"'
+        )
     if len(values) and values.dtype.kind not in wanted:
         what = "whole numbers" if wanted == "iu" else "numbers"
         raise BadInput(f"the lists hold {values.dtype}; give {what}")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from searchx.arrow import ids_of, lists_to_arrow
+from searchx.arrow import Names, ids_of, lists_to_arrow
 from searchx.backdrops import Usual
 from searchx.blocks import rows_of
 from searchx.choosing import Chosen, Masks, Numbers, Pool, Rules, choose
 from searchx.errors import BadInput
 from searchx.grouping import Groups
-from searchx.histories import Histories
+from searchx.histories import Find, Histories, looked_up
 from searchx.profiles import LONGEST, Profiles, newest_first, profiles
 from searchx.ragged import Ragged, first_of_each
 from searchx.ranked import HARMLESS, LEAST_SPREAD, PENALTY
@@ -46,14 +46,17 @@ class Recommended(NamedTuple):
     ids: Ids  # (q, k); -1 where there is no more
     scores: NDArray[np.float32]  # (q, k) exact cosines to an interest; -inf where there is no more
 
-    def arrow(self, users: Any = None) -> "pyarrow.Table":
-        """Give a row for each user: `user` (the number of the row by default), `ids`, `scores`."""
+    def arrow(self, users: Any = None, names: Names | None = None) -> "pyarrow.Table":
+        """Give a row for each user: `user` (the number of the row by default), `ids`, `scores`.
+
+        With `names`, a function of ids (n,) such as `library.externals`, `ids` are what it gives.
+        """
         import pyarrow
 
         held = self.ids != NO_ID
         who = np.arange(len(self.ids)) if users is None else users
-        columns = [who, lists_to_arrow(self.ids, held), lists_to_arrow(self.scores, held)]
-        return pyarrow.table(dict(zip(["user", "ids", "scores"], columns, strict=True)))
+        lists = [lists_to_arrow(self.ids, held, names), lists_to_arrow(self.scores, held)]
+        return pyarrow.table(dict(zip(["user", "ids", "scores"], [who, *lists], strict=True)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -361,15 +364,21 @@ class _Block:
         return known[users].reshape(ids.shape)
 
 
-def asked_by(liked: Any, disliked: Any, exclude: Any, dim: int, options: Options) -> Asked:
-    """Read what callers give for many users. Raises BadInput."""
+def asked_by(
+    liked: Any, disliked: Any, exclude: Any, dim: int, options: Options, find: Find | None = None
+) -> Asked:
+    """Read what callers give for many users; with `find` by external ids. Raises BadInput."""
     times, weights = options.get("times"), options.get("weights")
-    histories = Histories.of(liked, dim, times, weights, options.get("half_life"))
-    against = None if disliked is None else Histories.of(disliked, dim)
+    histories = Histories.of(liked, dim, times, weights, options.get("half_life"), find)
+    against = None if disliked is None else Histories.of(disliked, dim, find=find)
     if against is not None and len(against) != len(histories):
         raise BadInput(
             f"there are histories of {len(histories)} users, negatives of {len(against)}"
         )
+    if find is not None:
+        of_all = not isinstance(exclude, Ragged)
+        exclude = looked_up([exclude] if of_all else exclude, find)
+        exclude = exclude.values if of_all else exclude
     if not isinstance(exclude, Ragged):
         return Asked(histories, against, never=np.unique(ids_of(exclude)))
     if len(exclude) != len(histories):
@@ -381,7 +390,7 @@ def alone(values: Any) -> Any:
     """Give what one user likes as that of many: of one."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.ndim == 2:
         return values[None]  # (1, n, dim)
-    return Ragged.of([ids_of(values)])
+    return [values.to_pylist() if hasattr(values, "to_pylist") else values]
 
 
 def _sure(chosen: Chosen, pool: Pool) -> Masks:

@@ -8,7 +8,7 @@ import numpy as np
 from searchx.errors import BadInput
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
 from searchx.query import parse, parse_filter
-from searchx.records import KINDS, Kind, Query, Target
+from searchx.records import COLLECTION, KINDS, Kind, Query, Target
 
 MAX_K: Final = 10_000
 _TARGETS: Final[tuple[Target, ...]] = ("image", "text", "both")
@@ -24,6 +24,15 @@ def asked_of(query: str | Query, where: str | Filter | None) -> Query:
         return asked
     both = beside if asked.where is None else All((asked.where, beside))
     return replace(asked, where=both)
+
+
+def collection_from(collection: str) -> str:
+    """Check the name of a collection; raises BadInput."""
+    name = str(collection).removeprefix(COLLECTION)
+    is_plain = name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if not is_plain or len(name) > 100:
+        raise BadInput(f"collection {collection!r}: its name has letters, digits and - _ . only")
+    return name
 
 
 def filter_of(where: str | Filter | None) -> Filter | None:

@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     per_group: int | None
     collapse: bool | float
     rescore: Rescore | None
+    collection: str | None  # whose ids the histories hold; without it they are those of items
 
 
 @dataclass(frozen=True, slots=True)

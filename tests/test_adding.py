@@ -21,6 +21,7 @@ from searchx.catalog import Catalog
 from searchx.errors import BadInput, LibraryError, ModelError, SpaceMismatch
 from searchx.records import Query, Vectors
 from searchx.search import Library
+from searchx.splits import by_user
 from searchx.upkeep import forget, move_source, verify
 from tests.colour import COLOURS, ColourEncoder, paint
 from web.app import create_app
@@ -529,3 +530,48 @@ def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
         assert hit["locations"][0]["meta"] == hit["meta"]
         assert client.get("/api/search?q=red&where=meta.tag:new").status_code == 400
         assert client.get(f"/api/items/{bare}").json()["external"] == "t"
+
+
+@pytest.mark.parametrize("form", ["lists", "arrow", "array", "gathered"])
+def test_recommending_goes_by_the_ids_of_whoever_added(shop: Library, form: str) -> None:
+    """The external ids are whole numbers, such as items have too."""
+    names = [str(number) for number in range(20, 0, -1)]
+    shop.add([int(one) for one in names], rows(20))
+    wanted = [["20", "11"], ["3", "1000"]]  # nothing was added as 1000
+    histories: dict[str, Any] = {
+        "lists": [[20, 11], [3, 1000]],
+        "arrow": pa.array(wanted),
+        "array": np.array(wanted),
+        "gathered": by_user(["a", "a", "b", "b"], ["20", "11", "3", "1000"])[1],
+    }
+    numbers = [shop.lookup(one) for one in wanted]
+    expected = shop.recommend_batch(numbers, k=5, exclude=shop.lookup(["5"]), half_life=3)
+    found = shop.recommend_batch(
+        histories[form], k=5, exclude=["5"], half_life=3, collection="items"
+    )
+    assert found.ids.tolist() == expected.ids.tolist()
+    table = found.arrow(users=["a", "b"], names=shop.externals).to_pylist()
+    assert [row["ids"] for row in table] == [shop.externals(ids) for ids in expected.ids]
+    hits = shop.recommend(wanted[0], [3], 5, collection="items", exclude=["5"])
+    known = [shop.lookup(one) for one in (wanted[0], ["3"])]
+    assert hits == shop.recommend(*known, 5, exclude=shop.lookup(["5"]))
+
+
+def test_ids_that_are_no_numbers_of_items_are_told_where_to_go(shop: Library) -> None:
+    shop.add(["sku-1"], rows(1))
+    with pytest.raises(BadInput, match='collection="items"'):
+        shop.recommend_batch([["sku-1"]])
+    with pytest.raises(BadInput, match=r"'sku-1' is no number of an item; library\.lookup"):
+        shop.vectors(["sku-1"])
+    with pytest.raises(BadInput, match="NoneType"):
+        shop.recommend_batch([[None]], collection="items")
+
+
+def test_a_table_of_what_is_similar_goes_by_own_ids(shop: Library) -> None:
+    shop.add([f"sku-{number}" for number in range(30)], rows(30))
+    plain = shop.similar_items(k=3).read_all().to_pylist()
+    named = shop.similar_items(k=3, names=shop.externals).read_all().to_pylist()
+    assert [one["id"] for one in named] == shop.externals([one["id"] for one in plain])
+    assert [one["similar"] for one in named] == [shop.externals(one["similar"]) for one in plain]
+    with pytest.raises(BadInput, match=r"names gave 0 for \d+ ids"):
+        shop.similar_items(k=3, names=lambda ids: []).read_all()

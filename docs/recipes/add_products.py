@@ -13,7 +13,8 @@ with searchx.create(library, model=model, exist_ok=True) as shop:
         columns = {name: batch[name] for name in batch.schema.names}
         report = shop.add(
             columns.pop("id"),
-            views={"picture": columns.pop("image"), "title": columns["title"]},
+            images=columns.pop("image"),
+            texts=columns["title"],
             metadata=columns,
         )
         print(f"{report.added} added, {report.updated} updated")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from searchx.adding.contents import Shown, Told, content, shown, told
 from searchx.errors import BadInput
-from searchx.records import COLLECTION, Kind, Value
+from searchx.records import Kind, Value
 
 MOST_LETTERS: Final = 1000  # of an external id, and of the name of a column
 LARGEST: Final = (1 << 63) - 1  # SQLite holds no larger integer
@@ -112,15 +112,6 @@ def _id(id: object, place: int) -> str:
     if not id or "\0" in id or len(id) > MOST_LETTERS or not _is_text(id):
         raise BadInput(f"id {place} is {id[:40]!r}; it has 1 to {MOST_LETTERS} letters and no NUL")
     return str(id)
-
-
-def collection_from(collection: str) -> str:
-    """Check the name of a collection; raises BadInput."""
-    name = str(collection).removeprefix(COLLECTION)
-    is_plain = name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    if not is_plain or len(name) > 100:
-        raise BadInput(f"collection {collection!r}: its name has letters, digits and - _ . only")
-    return name
 
 
 def given_from(

@@ -10,13 +10,13 @@ import numpy as np
 from searchx.adding.adder import Adder, delete
 from searchx.adding.batches import batches_of, given_of
 from searchx.adding.fuser import Fuser, named, pour
-from searchx.adding.given import collection_from, given_from, ids_from
+from searchx.adding.given import given_from, ids_from
 from searchx.adding.spaces import found, space_of
 from searchx.arrow import ids_of
 from searchx.errors import BadInput
 from searchx.opened import Opened
 from searchx.records import Ids, Kind, Report, Vectors
-from searchx.requests import check_kind
+from searchx.requests import check_kind, collection_from
 from searchx.vectors import NO_ID
 
 

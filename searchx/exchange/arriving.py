@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from searchx.adding.given import collection_from
 from searchx.adding.spaces import is_given
 from searchx.errors import BadInput, SpaceMismatch
 from searchx.exchange.formats import format_of
 from searchx.exchange.offers import Offer, Wanted
 from searchx.records import Kind, Report
+from searchx.requests import collection_from
 
 if TYPE_CHECKING:
     import pyarrow

@@ -121,7 +121,9 @@ class Groups:
             return f"{bit}: no filter; write one as key:value, such as folder:trips"
         if key[1].lower() in KEYS:
             return f"{bit}: write the value behind the colon, without a blank"
-        return f"{bit}: no such filter; {suggested(key[1], KEYS)}"
+        told = suggested(key[1], KEYS)
+        added = "" if told.endswith("?") else f", and {COLUMN}{key[1]} if that was added with items"
+        return f"{bit}: no such filter; {told}{added}"
 
 
 def _meaning(key: str, value: str) -> Filter:
