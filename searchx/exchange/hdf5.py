@@ -58,32 +58,30 @@ def write(outgoing: Outgoing, to: Path) -> Written:
     """
     tests = _tests(outgoing)
     with new_files(to) as (part,), _created(part) as file:
-        asked = outgoing.library.vectors(tests)
-        nearest = _Nearest(asked)
+        asked = outgoing.rows_of(tests, outgoing.library.vectors(tests))
+        nearest = _Nearest(asked.vectors)
         ids: list[str] = []
-        test_ids: list[str] = []
         dim = outgoing.space.dim
         chunks = (max(1, min(1024, rows_in(dim))), dim)
         train = file.create_dataset("train", (0, dim), "f4", maxshape=(None, dim), chunks=chunks)
         for block in outgoing.blocks():
-            is_test = np.isin(block.ids, tests)
-            names = outgoing.names(block.ids)
-            test_ids += [one for one, out in zip(names, is_test, strict=True) if out]
-            ids += [one for one, out in zip(names, is_test, strict=True) if not out]
-            rows = block.vectors[~is_test]
+            is_kept = ~np.isin(block.ids, tests)
+            rows = outgoing.rows_of(block.ids[is_kept], block.vectors[is_kept])
+            ids += rows.names
             start = train.shape[0]
-            train.resize(start + len(rows), axis=0)
-            train[start:] = rows
-            nearest.see(rows, start)
-        file["test"] = asked
+            train.resize(start + len(rows.items), axis=0)
+            train[start:] = rows.vectors
+            nearest.see(rows.vectors, start)
+        file["test"] = asked.vectors
         file["neighbors"] = nearest.places.astype(np.int32)
         file["distances"] = (1 - nearest.scores).astype(np.float32)
-        for name, listed in (("ids", ids), ("test_ids", test_ids)):
+        for name, listed in (("ids", ids), ("test_ids", asked.names)):
             _write_ids(file, name, listed)
         about = {"type": "dense", "distance": "angular", "dimension": dim, "point_type": "float"}
         file.attrs.update(about | {"searchx.space": as_text(outgoing.space).decode()})
-    note = f"{len(tests)} of the items are the queries; import takes them for items again"
-    return Written("hdf5", len(ids) + len(test_ids), (to,), notes=(note,))
+    queries = len(asked.items)
+    note = f"{queries} of the items are the queries; import takes them for items again"
+    return Written("hdf5", len(ids) + queries, (to,), notes=(note,))
 
 
 class _Nearest:

@@ -41,9 +41,9 @@ def write(outgoing: Outgoing, to: Path) -> Written:
     ids: list[str] = []
 
     def rows() -> Iterator[Vectors]:
-        for block in outgoing.blocks():
-            ids.extend(outgoing.names(block.ids))
-            yield block.vectors
+        for one in outgoing.rows():
+            ids.extend(one.names)
+            yield one.vectors
 
     with new_files(beside, to) as (ids_part, part):
         vectors.write_flat(rows(), outgoing.space.dim, part)

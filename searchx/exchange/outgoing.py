@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from searchx.arrow import vectors_to_arrow
 from searchx.errors import Busy
-from searchx.exchange.telling import added_types, columns_of, known_types, name_of
-from searchx.records import Ids, Kind, Skipped, Space
+from searchx.exchange.telling import added_types, by_each_id, columns_of, known_types, name_of
+from searchx.records import Ids, Item, Kind, Skipped, Space, Vectors
 
 if TYPE_CHECKING:
     import pyarrow
@@ -41,9 +43,25 @@ class Written:
         return shape | {"skipped": skipped, "notes": list(self.notes)}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What goes out, in a row each: an item as it is known by one id, and its vector."""
+
+    items: Sequence[Item]  # (r,)
+    vectors: Vectors  # (r, dim)
+
+    @property
+    def names(self) -> list[str]:
+        """Give the ids of the rows: what a program added items by, else their numbers."""
+        return [name_of(one) for one in self.items]
+
+
 @dataclass(frozen=True)
 class Outgoing:
-    """The items of a kind that pass a filter, by ascending id; can be gone through again."""
+    """The items of a kind that pass a filter, by ascending id; can be gone through again.
+
+    What a program has added by several ids goes out by each of them.
+    """
 
     library: "Library"
     kind: Kind = "image"
@@ -69,15 +87,22 @@ class Outgoing:
         import pyarrow
 
         schema = self.schema
-        for block in self.blocks():
-            columns = columns_of(self.library.items(block.ids), self._types)
-            columns["vector"] = vectors_to_arrow(block.vectors)
+        for rows in self.rows():
+            columns = columns_of(rows.items, self._types)
+            columns["vector"] = vectors_to_arrow(rows.vectors)
             arrays = [columns[name] for name in schema.names]
             yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def names(self, ids: Ids) -> list[str]:
-        """Give the ids that items go out by: what a program added them by, else their numbers."""
-        return [name_of(one) for one in self.library.items(ids)]
+    def rows(self) -> Iterator[Rows]:
+        """Give the rows block by block, as `blocks` does."""
+        for block in self.blocks():
+            yield self.rows_of(block.ids, block.vectors)
+
+    def rows_of(self, ids: Ids, vectors: Vectors) -> Rows:
+        """Give the rows of some items (n,), whose vectors are (n, dim), in their order."""
+        each = [by_each_id(one) for one in self.library.items(ids)]
+        counts = [len(of) for of in each]
+        return Rows([one for of in each for one in of], np.repeat(vectors, counts, axis=0))
 
     @cached_property
     def schema(self) -> "pyarrow.Schema":
@@ -94,9 +119,10 @@ class Outgoing:
         known = known_types()
         return known | added_types(self._items(), known)
 
-    def _items(self) -> Iterator[Any]:
+    def _items(self) -> Iterator[Item]:
         for block in self.blocks():
-            yield from self.library.items(block.ids)
+            for item in self.library.items(block.ids):
+                yield from by_each_id(item)
 
 
 def as_text(space: Space) -> bytes:

@@ -1,6 +1,7 @@
 """What is told of items, as columns of a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,19 @@ def told_of(item: Item) -> dict[str, Any]:
             continue
         told[name] = list(value) if isinstance(value, tuple) else value
     return told
+
+
+def by_each_id(item: Item) -> list[Item]:
+    """Give an item once for each id that a program added it by, as it was added by that one.
+
+    The same content may be added by several ids, each with columns of its own; what is in files
+    only is given as it is.
+    """
+    added = {one.external: one for one in reversed(item.locations) if one.external is not None}
+    if len(added) < 2:
+        return [item]
+    files = tuple(one for one in item.locations if one.external is None)
+    return [replace(item, locations=(one, *files)) for one in reversed(added.values())]
 
 
 def name_of(item: Item) -> str:

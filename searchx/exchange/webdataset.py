@@ -230,9 +230,8 @@ def _told(block: Sequence[_Sample]) -> dict[str, "pyarrow.Array"]:
 def _packed(outgoing: Outgoing, skipped: list[Skipped]) -> Iterator[dict[str, bytes]]:
     """Give the files of each sample, by name; adds what is left out to `skipped`."""
     number = 0
-    for block in outgoing.blocks():
-        items = outgoing.library.items(block.ids)
-        for item, vector in zip(items, block.vectors, strict=True):
+    for rows in outgoing.rows():
+        for item, vector in zip(rows.items, rows.vectors, strict=True):
             try:
                 picture = _picture(item) if item.kind == "image" else {}
             except BadInput as error:

@@ -11,7 +11,7 @@ from searchx.errors import BadInput, ModelError, SpaceMismatch
 from searchx.exchange import FORMATS, export, import_into, library_for, read
 from searchx.records import Vectors
 from searchx.search import Library
-from tests.colour import ColourEncoder
+from tests.colour import COLOURS, ColourEncoder, paint
 from tests.exchange.conftest import rows_of, vectors_in
 from tests.shelf import ENCODER
 
@@ -58,6 +58,33 @@ def test_a_library_is_made_again(
             assert item.captions == ("a red-0 thing",)
             assert (item.meta["price"], item.meta["sizes"]) == (0.0, ("l",))
             assert "brand" not in item.meta  # it had none
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_has_several_ids_goes_out_by_each(tmp_path: Path, name: str) -> None:
+    """The same content under several ids is one item of a library."""
+    names = [f"sku-{number}" for number in range(24)]
+    colours = [list(COLOURS)[number % 5] for number in range(24)]
+    pictures = [paint(tmp_path / f"{one}.png", one) for one in colours]
+    prices = [float(number) for number in range(24)]
+    with searchx.create(tmp_path / "shop", encoder=ENCODER) as shop:
+        shop.add(names, images=pictures, metadata={"price": prices})
+        shop.add(names[:2], images=pictures[:2], collection="other")  # of an id there is one row
+        add_apart(shop)
+        assert export(shop, tmp_path / PLACES[name], name).items == 40
+        vectors = shop.vectors(shop.lookup(names))
+    with searchx.create(tmp_path / "again", encoder=ENCODER) as again:
+        assert import_into(again, tmp_path / PLACES[name]).added == 40
+        assert np.allclose(again.vectors(again.lookup(names)), vectors, atol=1e-3)
+        if name in WITH_COLUMNS:
+            told = [item.meta["price"] for item in again.items(again.lookup(names))]
+            assert told == prices
+
+
+def add_apart(shop: Library) -> None:
+    """Add sixteen pictures of which no two are the same."""
+    pixels = np.random.default_rng(3).integers(256, size=(16, 20, 20, 3), dtype=np.uint8)
+    shop.add([f"own-{number}" for number in range(16)], images=list(pixels))
 
 
 def test_a_filter_says_what_goes_out(shop: Library, tmp_path: Path) -> None:
