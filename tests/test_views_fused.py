@@ -15,6 +15,7 @@ from searchx.records import Vectors
 from searchx.search import Library
 from searchx.upkeep import verify
 from tests.colour import COLOURS, ColourEncoder
+from tests.rows import unit
 
 PRODUCTS = {  # the colour of a picture, and a title and a story where there is one
     "ball": ("red", "a red ball", "something white"),
@@ -159,3 +160,61 @@ def test_no_view_is_called_as_what_has_no_name(shop: Library) -> None:
         shop.add(["x"], row, kind="text", views={"text": ["blue"]})
     assert shop.add(["x"], row, views={"text": ["blue"]}).added == 1
     assert shop.add(["y"], texts=["red"], views={"image": [png("blue", 90)]}).added == 1
+
+
+def test_several_pictures_are_one_view(tmp_path: Path) -> None:
+    """Their order does not matter, and one alone is that picture."""
+    red, blue, green = (png(one) for one in ("red", "blue", "green"))
+    with searchx.create(tmp_path / "shop", encoder=ColourEncoder()) as shop:
+        report = shop.add(
+            ["a", "b", "c", "d"],
+            images=[[red, blue], [blue, red, red], [green, None], []],
+            texts=["a", "b", "c", "d"],
+            views={"worn": [[green, blue], None, [blue], green]},
+        )
+        assert (report.added, report.skipped) == (4, [])
+        expected = rows("red") + rows("blue")
+        first, second, third, fourth = shop.lookup(["a", "b", "c", "d"])
+        assert first == second
+        assert np.allclose(shop.vectors([first]), unit(expected), atol=2e-3)
+        assert np.allclose(shop.vectors([third]), rows("green"), atol=2e-3)
+        assert shop.item(int(fourth)).text == "d"
+        worn = shop.fused(["a", "c", "d"], {"worn": 1}, centred=False)
+        means = [rows("green") + rows("blue"), rows("blue"), rows("green")]
+        assert np.allclose(worn, unit(np.concatenate(means)), atol=2e-3)
+        assert shop.add(["a"], images=[[blue, red]], texts=["a"]).updated == 1  # no view any more
+        assert verify(shop.directory).problems == ()
+
+
+def test_a_view_may_be_vectors(tmp_path: Path) -> None:
+    made = unit(np.random.default_rng(3).normal(size=(3, 8)))
+    with searchx.create(tmp_path / "shop", dim=8, name="two towers") as shop:
+        views = {"clicks": 5 * made, "looks": [None, made[0].tolist(), made[1]]}
+        assert shop.add(["a", "b", "c"], views=views).added == 3
+        assert shop.add(["a", "b", "c"], views=views).unchanged == 3
+        assert np.allclose(shop.fused(["b"], {"clicks": 1}, centred=False), made[1], atol=2e-3)
+        looks = shop.fused(["b", "c"], {"looks": 1}, centred=False)
+        assert np.allclose(looks, made[:2], atol=2e-3)
+        assert [shop.externals(ids) for ids in shop.search_batch(made, 1)[0]] == [
+            ["a"],
+            ["b"],
+            ["c"],
+        ]
+
+
+def test_what_cannot_be_a_view_is_told_by_its_id(tmp_path: Path) -> None:
+    nowhere, empty = tmp_path / "nowhere.png", np.zeros(4)
+    with searchx.create(tmp_path / "shop", encoder=ColourEncoder()) as shop:
+        views = {
+            "side": [["a.png"], [png("red"), b"none"], [png("red"), nowhere], empty, [1.0, 2.0]]
+        }
+        report = shop.add(list("abcde"), views=views)
+        said = {one.path: one.reason for one in report.skipped}
+        assert report.added == 0
+        assert "its list holds texts" in said["a"]
+        assert said["b"].startswith("its picture")
+        assert said["c"].startswith("picture 2 of 2: ") and "cannot be read" in said["c"]
+        assert "no length" in said["d"]
+        assert said["e"] == "its vector has 2 dimensions, the library has 4"
+        with pytest.raises(BadInput, match="vectors have 3 dimensions, the library has 4"):
+            shop.add(["a"], views={"side": np.ones((1, 3))})

@@ -9,7 +9,18 @@ from typing import Final
 
 import numpy as np
 
-from searchx.adding.contents import Fitted, Key, Shown, Told, told
+from searchx.adding.contents import (
+    Content,
+    Fitted,
+    Held,
+    Key,
+    Several,
+    Shown,
+    Told,
+    is_nothing,
+    mean,
+    told,
+)
 from searchx.adding.given import Given, Meta, part
 from searchx.catalog import Catalog
 from searchx.encoder import Encoder
@@ -35,7 +46,7 @@ class _Draft:
     id: str
     meta: Meta
     given: EntryView | None  # what came with its vector
-    views: Mapping[str, Told | Shown]
+    views: Mapping[str, Content]
 
 
 class Adder:
@@ -119,9 +130,9 @@ class Adder:
             try:
                 own = None if vectors is None else vectors(place)
                 views = {
-                    name: given.views[name].read(of[place])
+                    name: given.views[name].read(of[place], id)
                     for name, of in columns.items()
-                    if of[place] is not None
+                    if not is_nothing(of[place])
                 }
                 if own is None and not views:
                     raise BadInput("it has nothing to embed")
@@ -140,16 +151,24 @@ class Adder:
         if not wanted:
             return list(drafts)
         known = self._known(wanted) - gone
-        new = {key: view for key, view in wanted.items() if key not in known | vectors.keys()}
-        bad = self._embed_pictures([one for one in new.values() if isinstance(one, Shown)], vectors)
-        self._embed_texts([one for one in new.values() if isinstance(one, Told)], vectors)
+        new = [view for key, view in wanted.items() if key not in known | vectors.keys()]
+        joined = [one for one in new if isinstance(one, Several)]
+        shown = [one for one in new if isinstance(one, Shown)]
+        parts = [part for one in joined for part in one.parts if part.key not in vectors]
+        pictures = {one.key: one for one in (*shown, *parts)}
+        bad = self._embed_pictures(list(pictures.values()), vectors)
+        bad |= _join(joined, vectors, bad)
+        self._embed_texts([one for one in new if isinstance(one, Told)], vectors)
+        for one in wanted.values():
+            if isinstance(one, Held):
+                vectors[one.key] = EntryView(one.kind, one.digest, "", one.row)
         kept: list[_Draft] = []
-        for one in drafts:
-            why = next((bad[view.key] for view in one.views.values() if view.key in bad), None)
+        for draft in drafts:
+            why = next((bad[view.key] for view in draft.views.values() if view.key in bad), None)
             if why is None:
-                kept.append(one)
+                kept.append(draft)
             else:
-                self._skipped.append(Skipped(one.id, why))
+                self._skipped.append(Skipped(draft.id, why))
         return kept
 
     def _known(self, wanted: Mapping[Key, object]) -> set[Key]:
@@ -199,6 +218,21 @@ class Adder:
                 data = row.astype(np.float16).tobytes()
                 vectors[one.key] = EntryView("text", one.digest, "", data, one.text)
             self._embedded += len(batch)
+
+
+def _join(
+    several: Sequence[Several], vectors: dict[Key, EntryView], bad: Mapping[Key, str]
+) -> dict[Key, str]:
+    """Make one vector of the pictures of each; gives what is wrong with those that have none."""
+    wrong: dict[Key, str] = {}
+    for one in several:
+        why = next((bad[part.key] for part in one.parts if part.key in bad), None)
+        row = None if why else mean([vectors[part.key].vector or b"" for part in one.parts])
+        if row is None:
+            wrong[one.key] = why or "its pictures cancel each other out"
+        else:
+            vectors[one.key] = EntryView("image", one.digest, "", row)
+    return wrong
 
 
 def _vectors(given: Given, start: int, stop: int) -> Callable[[int], EntryView] | None:

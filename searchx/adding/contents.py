@@ -1,17 +1,19 @@
 """One picture or text of a row that is to be added: its identity, and what is embedded of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from searchx.archives import MAX_PICTURE
 from searchx.contents import open_regular
 from searchx.errors import BadInput
 from searchx.fitting import Fit
-from searchx.identity import digest_bytes, digest_pixels, digest_text, normalise
+from searchx.identity import digest_bytes, digest_pixels, digest_text, digest_vector, normalise
 from searchx.pictures.images import read_picture
 from searchx.records import Kind, Pixels
 
@@ -47,6 +49,34 @@ class Shown:
             picture = read_picture(self.source, at_least=fit.side)
             return Fitted(fit(picture.image), picture.width, picture.height)
         return Fitted(fit(self.source), *self.source.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Pictures of one thing, which together are one item: the mean of their unit vectors."""
+
+    digest: str
+    parts: tuple[Shown, ...]  # each once, two or more
+
+    @property
+    def key(self) -> Key:
+        return "image", self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A vector that was given for a view."""
+
+    digest: str
+    kind: Kind
+    row: bytes  # float16, unit length
+
+    @property
+    def key(self) -> Key:
+        return self.kind, self.digest
+
+
+Content: TypeAlias = Told | Shown | Several | Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +124,82 @@ def shown(image: Any) -> Shown:
     )
 
 
-def content(one: Any) -> Told | Shown:
-    """Read a content of a view: a text is words there, never the path of a picture."""
-    return told(one) if isinstance(one, str) else shown(one)
+def pictured(one: Any) -> Shown | Several:
+    """Read a picture, or a list of several of one thing. Raises BadInput."""
+    return _several(one) if isinstance(one, list | tuple) else shown(one)
+
+
+def content(one: Any, id: str, name: str, kind: Kind, dim: int) -> Content:
+    """Read a content of a view: a text, a picture, several of them, or a vector of the kind.
+
+    A text is words there, never the path of a picture. Raises BadInput, also for a vector of
+    another width.
+    """
+    if isinstance(one, str):
+        return told(one)
+    if is_vector(one):
+        return _held(one, id, name, kind, dim)
+    if isinstance(one, list | tuple) and any(isinstance(part, str) for part in one):
+        raise BadInput("its list holds texts; join them, or give paths of pictures as pathlib.Path")
+    return pictured(one)
+
+
+def is_vector(one: Any) -> bool:
+    """Tell whether a content is a row of numbers."""
+    if isinstance(one, np.ndarray):
+        return one.ndim == 1 and one.dtype.kind in "fiu"
+    return isinstance(one, list | tuple) and bool(one) and isinstance(one[0], int | float)
+
+
+def is_nothing(one: Any) -> bool:
+    """Tell whether a row has no such view: None, or a list of nothing."""
+    return one is None or (isinstance(one, list | tuple) and all(part is None for part in one))
+
+
+def mean(rows: Sequence[bytes]) -> bytes | None:
+    """Give the mean of unit rows as it is stored; None where nothing is left of them."""
+    halves = np.array([np.frombuffer(row, np.float16) for row in rows])
+    return unit_half(halves.astype(np.float32).mean(axis=0))
+
+
+def unit_half(row: NDArray[Any]) -> bytes | None:
+    """Give a row (dim,) at unit length as it is stored; None for one without length, or end."""
+    wide = row.astype(np.float64)
+    largest = np.abs(wide).max(initial=0.0)
+    if not largest or not np.isfinite(largest):
+        return None
+    wide /= largest  # else the squares of very large or small numbers vanish
+    return bytes((wide / np.linalg.norm(wide)).astype(np.float16).tobytes())
+
+
+def _several(pictures: Sequence[Any]) -> Shown | Several:
+    """Read pictures that stand for one thing; their order does not matter."""
+    each = {}
+    for place, one in enumerate(pictures):
+        if one is None:
+            continue
+        try:
+            part = shown(one)
+        except BadInput as error:
+            raise BadInput(f"picture {place + 1} of {len(pictures)}: {error}") from error
+        each[part.digest] = part
+    parts = tuple(each[digest] for digest in sorted(each))
+    if len(parts) == 1:
+        return parts[0]
+    return Several(digest_bytes("\0".join(sorted(each)).encode()), parts)
+
+
+def _held(one: Any, id: str, name: str, kind: Kind, dim: int) -> Held:
+    try:
+        row = np.asarray(one, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput("its vector holds what is no number") from error
+    if len(row) != dim:
+        raise BadInput(f"its vector has {len(row)} dimensions, the library has {dim}")
+    data = unit_half(row)
+    if data is None:
+        raise BadInput("its vector has no length, or holds a number that is not finite")
+    return Held(digest_vector(kind, data, id, name), kind, data)
 
 
 def _of_bytes(data: bytes) -> Shown:

@@ -9,7 +9,14 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from searchx.adding.contents import Shown, Told, content, shown, told
+from searchx.adding.contents import (
+    Content,
+    content,
+    is_nothing,
+    is_vector,
+    pictured,
+    told,
+)
 from searchx.errors import BadInput
 from searchx.records import Kind, Value
 
@@ -27,7 +34,8 @@ class Column:
     """The contents of one view, and how each is read; None where a row has none."""
 
     values: Any  # a sequence or an Arrow column
-    read: Callable[[Any], Told | Shown]  # raises BadInput
+    read: Callable[[Any, str], Content]  # of a row and its id; raises BadInput
+    pictures: bool | None = None  # whether they are; None: the first of them tells
 
     def part(self, start: int, stop: int) -> list[Any]:
         """Give some of them as Python has them."""
@@ -36,11 +44,11 @@ class Column:
     @property
     def has_pictures(self) -> bool:
         """Tell whether they may be pictures; by the first of them where they may be either."""
-        if self.read is not content:
-            return self.read is shown
+        if self.pictures is not None:
+            return self.pictures
         parts = (self.part(start, start + _LOOKED_AT) for start in self._starts())
-        first = next((one for some in parts for one in some if one is not None), "")
-        return not isinstance(first, str)
+        first = next((one for some in parts for one in some if not is_nothing(one)), "")
+        return not isinstance(first, str) and not is_vector(first)
 
     def _starts(self) -> range:
         return range(0, len(self.values), _LOOKED_AT)
@@ -133,15 +141,15 @@ def given_from(
     for name, of in named.items():
         if of is not None:
             _check_count(name, len(of), count)
-    columns = {} if images is None else {"": Column(images, shown)}
+    columns = {} if images is None else {"": Column(images, lambda one, _: pictured(one), True)}
     if texts is not None and vectors is None:
-        columns["" if images is None else "text"] = Column(texts, told)
+        columns["" if images is None else "text"] = Column(texts, lambda one, _: told(one), False)
     unnamed = _unnamed(vectors, images, texts, kind)
     for name, of in _of(views):
         is_taken = name in columns or (name == unnamed)
         if not isinstance(name, str) or not name or len(name) > MOST_LETTERS or is_taken:
             raise BadInput(f"view {name!r}: give it a name of its own")
-        columns[name] = Column(of, content)
+        columns[name] = _view(name, of, kind, dim)
     matrix = None if vectors is None else matrix_from(vectors, dim)
     if matrix is not None:
         _check_count("vectors", len(matrix), count)
@@ -155,6 +163,13 @@ def given_from(
         views=columns,
         metas=None if metadata is None else rows_from(metadata, count),
     )
+
+
+def _view(name: str, of: Any, kind: Kind, dim: int) -> Column:
+    """Read a view: texts, pictures, lists of pictures, or vectors; a matrix is checked as one."""
+    if isinstance(of, np.ndarray) and of.ndim == 2:
+        matrix_from(of, dim)
+    return Column(of, lambda one, id: content(one, id, name, kind, dim))
 
 
 def _unnamed(vectors: Any, images: Any, texts: Any, kind: Kind) -> str | None:

@@ -38,11 +38,12 @@ class Adding(Opened):
         """Add items that are in no file, or put them in place of those with the same ids.
 
         `vectors` (n, dim) of any length are made unit rows; `texts` beside them are what to show
-        of them. `images` and `texts` without vectors are embedded. `metadata` are columns: an
-        Arrow table, a mapping of lists, or a mapping for each row. What cannot be used is in
-        `skipped` of the report, by its id; the others are added. Each block of rows is there as
-        soon as it is written. docs/python.md tells more. Raises BadInput for what does not fit
-        together, LibraryFull, and ModelError where there is nothing to embed with.
+        of them. `images` and `texts` without vectors are embedded; several pictures of one thing,
+        in a list, are one item. `metadata` are columns: an Arrow table, a mapping of lists, or a
+        mapping for each row. What cannot be used is in `skipped` of the report, by its id; the
+        others are added. Each block of rows is there as soon as it is written. docs/python.md
+        tells more. Raises BadInput for what does not fit together, LibraryFull, and ModelError
+        where there is nothing to embed with.
         """
         check_kind(kind)
         adder, dim = self._adder(collection)
