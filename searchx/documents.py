@@ -13,6 +13,7 @@ from searchx.records import (
     Item,
     Location,
     Metadata,
+    Unchanging,
     Why,
 )
 
@@ -64,11 +65,13 @@ def item_of(document: Document) -> Item:
 
 def facets_of(document: Document) -> Facets:
     """Read facets."""
-    found = document["facets"]
-    return Facets(
-        items=document["items"],
-        **{name: tuple(Facet(**one) for one in values) for name, values in found.items()},
-    )
+    found = dict(document["facets"])
+    meta = found.pop("meta", {})  # which servers of before do not have
+    return Facets(items=document["items"], meta=Unchanging(_listed(meta)), **_listed(found))
+
+
+def _listed(values: Document) -> dict[str, tuple[Facet, ...]]:
+    return {name: tuple(Facet(**one) for one in of) for name, of in values.items()}
 
 
 def _metadata(document: Document | None) -> Metadata | None:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from searchx.errors import BadInput
 from searchx.filtering import matching
-from searchx.filters import TRAITS, Between, Field, Filter, Has, Is
+from searchx.filters import TRAITS, Between, Column, Field, Filter, Has, Is
 from searchx.ids import ids_in
 from searchx.patterns import fitting_places, folded, pattern_of
 from searchx.query import parse_filter, written
-from searchx.records import Facet, Facets, Ids, Query
+from searchx.query.values import digits
+from searchx.records import Facet, Facets, Ids, Query, Unchanging
 
 _LOOKED_THROUGH: Final = 200  # values of a field that are each looked for in all others
 _CONTAINED: Final[tuple[Field, ...]] = ("camera", "lens")  # whose filter finds what contains it
@@ -30,6 +31,9 @@ _WORDS: Final = (  # keywords of files, and those that were given to pictures wh
     "(SELECT location_id, word FROM keyword UNION ALL SELECT location.id AS location_id, word "
     "FROM tag CROSS JOIN location ON location.item_id = tag.item_id)"
 )
+_MOST_COLUMNS: Final = 64  # that were added with items
+_MOST_TEXTS: Final = 200  # different ones of a column whose values are listed
+_MOST_NUMBERS: Final = 20
 _EQUAL: Final[tuple[Field, ...]] = ("format", "orientation", "keyword")
 _YEAR: Final = re.compile(r"[1-9]\d{3}", re.ASCII)
 
@@ -58,15 +62,25 @@ class _Value:
 class Columns:
     """The values of every facet in one state of a library."""
 
-    def __init__(self, ids: Ids, values: Mapping[str, Sequence[_Value]]) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        values: Mapping[str, Sequence[_Value]],
+        added: Mapping[str, Sequence[_Value]],
+    ) -> None:
         self._ids = ids
         self._columns = {name: _Column(of) for name, of in values.items() if of}
+        self._added = {name: _Column(of) if of else None for name, of in added.items()}
 
     def count(self, passing: Ids, k: int) -> Facets:
         """Count those of some items, ascending, that have each value; the k most frequent."""
         is_passing = np.isin(self._ids, passing, assume_unique=True)
         found = {name: column.count(is_passing, k) for name, column in self._columns.items()}
-        return Facets(items=len(passing), **found)
+        meta = Unchanging(
+            (name, () if column is None else column.count(is_passing, k))
+            for name, column in self._added.items()
+        )
+        return Facets(items=len(passing), meta=meta, **found)
 
 
 class _Column:
@@ -109,7 +123,7 @@ def read_columns(connection: sa.Connection) -> Columns:
         "rating": reading.ratings(),
         "has": reading.traits(),
     }
-    return Columns(reading.ids, values)
+    return Columns(reading.ids, values, reading.added())
 
 
 class _Reading:
@@ -184,6 +198,43 @@ class _Reading:
         found = [(os.fsdecode(path), held.get(id)) for path, id in rows]
         return _below("source", found, (path for path, _ in found))
 
+    def added(self) -> dict[str, list[_Value]]:
+        """Give the values of each column that was added with items, by its first spelling.
+
+        None of a column with many, or one for nearly every item, such as a price or a title; nor
+        of one that holds values of several types, or dates.
+        """
+        spelled: dict[str, dict[int, str]] = {}
+        for id, name in self._all("SELECT id, name FROM attribute_name ORDER BY name"):
+            spelled.setdefault(name.casefold(), {})[id] = name
+        counted = self._all(
+            "SELECT name_id, form, count(DISTINCT value), count(*) FROM attribute "
+            "GROUP BY name_id, form"
+        )
+        found: dict[str, list[_Value]] = {}
+        for names in list(spelled.values())[:_MOST_COLUMNS]:
+            forms = [row[1:] for row in counted if row[0] in names]
+            if forms:  # else all that had it was removed
+                name = next(iter(names.values()))
+                found[name] = self._of_column(name, list(names)) if _is_few(forms) else []
+        return found
+
+    def _of_column(self, name: str, ids: list[int]) -> list[_Value]:
+        listed = ", ".join(map(str, ids))
+        rows = self._all(
+            f"SELECT form, value, group_concat(file_id) FROM attribute WHERE name_id IN ({listed}) "
+            "GROUP BY form = 'flag', value ORDER BY value"
+        )
+        held: dict[str, list[tuple[str, Places]]] = {}
+        for form, value, files in rows:
+            text = _said(form, value)
+            if text.strip() and not re.search(r"[*?\0]", text):  # which stand for others
+                held.setdefault(folded(text), []).append((text, self._of_files(ids_in(files))))
+        spelled = [(max(of, key=lambda one: len(one[1]))[0], of) for of in held.values()]
+        return _values(
+            (text, Column(name, text), _joined(places for _, places in of)) for text, of in spelled
+        )
+
     def _files_by(self, column: str, table: str) -> dict[int, Places]:
         """Give the places of what is in files, by a column of those."""
         listed = f"SELECT {column}, group_concat(id) FROM {table} GROUP BY {column}"
@@ -217,6 +268,21 @@ class _Reading:
 
 def _values(found: Iterable[tuple[str, Filter, Places]]) -> list[_Value]:
     return [_Value(text, filter, places) for text, filter, places in found if len(places)]
+
+
+def _is_few(forms: Sequence[tuple[str, int, int]]) -> bool:
+    """Tell whether a column has values to choose from, by form, different ones, and all."""
+    kinds = {"text" if form == "list" else form for form, _, _ in forms}
+    different, every = sum(one[1] for one in forms), sum(one[2] for one in forms)
+    most = {"text": _MOST_TEXTS, "number": _MOST_NUMBERS, "flag": 2}
+    return len(kinds) == 1 and different <= most.get(*kinds, 0) and different < every
+
+
+def _said(form: str, value: Any) -> str:
+    """Write a value as its filter has it."""
+    if form == "flag":
+        return "true" if value else "false"
+    return digits(value) if form == "number" else str(value)
 
 
 def _fitting(

@@ -308,12 +308,16 @@ class Facets:
     keyword: tuple[Facet, ...] = ()
     rating: tuple[Facet, ...] = ()
     has: tuple[Facet, ...] = ()  # what is known at all
+    # Of each column that was added with items; none of one with many different values.
+    meta: Mapping[str, tuple[Facet, ...]] = field(default_factory=Unchanging, hash=False)
 
     def as_dict(self) -> dict[str, object]:
         """Give the JSON shape."""
-        names = [name for name in self.__dataclass_fields__ if name != "items"]
-        found = {name: [one.as_dict() for one in getattr(self, name)] for name in names}
-        return {"items": self.items, "facets": found}
+        names = [name for name in self.__dataclass_fields__ if name not in ("items", "meta")]
+        found = {name: getattr(self, name) for name in names}
+        shape = {name: [one.as_dict() for one in of] for name, of in found.items()}
+        meta = {name: [one.as_dict() for one in of] for name, of in self.meta.items()}
+        return {"items": self.items, "facets": {**shape, "meta": meta}}
 
 
 @dataclass(frozen=True, slots=True)

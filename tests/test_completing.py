@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+import searchx
 from indexer.pipeline import index
 from indexer.planning import Options
 from searchx.catalog import Catalog
@@ -33,6 +35,8 @@ from web.completion import OFFERED, Completion
         ("nothing:x", Typed(0, 9, "", "nothing:x")),
         ('"a dog" key', Typed(8, 11, "", "key")),
         ("12:30", Typed(0, 5, "", "12:30")),
+        ("meta.br", Typed(0, 7, "", "meta.br")),
+        ("-Meta.Brand:ac|be", Typed(15, 17, "meta.brand", "be")),
     ],
 )
 def test_what_is_typed_is_found(text: str, expected: Typed) -> None:
@@ -113,3 +117,21 @@ def test_a_library_of_nothing_offers_keys(tmp_path: Path) -> None:
         client = TestClient(create_app(library), base_url="http://localhost")
         assert offered(client, "cam") == ["camera:"]
         assert offered(client, "camera:") == []
+
+
+def test_columns_and_their_values_are_offered(tmp_path: Path) -> None:
+    told = {"Brand": ["Acme", "Acme", "best buy"], "price": [1.5, 2.5, 3.5], "two words": [1, 1, 1]}
+    with searchx.create(tmp_path / "shop", encoder=ColourEncoder()) as shop:
+        shop.add(["a", "b", "c"], np.eye(3, 4), metadata=told)
+        client = TestClient(create_app(shop), base_url="http://localhost")
+        assert offered(client, "meta.") == ["meta.Brand:", "meta.price:"]
+        assert offered(client, "red -meta.p") == ["red -meta.price:"]
+        assert offered(client, "pri") == ["meta.price:"]
+        assert offered(client, "meta.brand:") == ["meta.brand:Acme ", 'meta.brand:"best buy" ']
+        assert offered(client, "meta.brand:Acme|bu") == ['meta.brand:Acme|"best buy" ']
+        assert offered(client, "meta.price:") == offered(client, "meta.nothing:") == []
+        assert offered(client, "acm") == ["meta.Brand:Acme "]
+        page = client.get("/", params={"q": "red"}).text
+        assert "<h3>Brand</h3>" in page and "meta.Brand%3AAcme" in page
+        answer = client.get("/api/facets").json()
+        assert answer["facets"]["meta"]["Brand"][0]["where"] == "meta.Brand:Acme"

@@ -3,22 +3,24 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import searchx
 from searchx.catalog import Catalog, Content, NewFile, NewItem
 from searchx.errors import BadInput, NoLibrary
 from searchx.records import KINDS, Facet, Facets, Kind, Metadata
 from searchx.search import Library
 from tests.shelf import ENCODER, digest, vector
 
-NAMES = [one.name for one in fields(Facets) if one.name != "items"]
+NAMES = [one.name for one in fields(Facets) if one.name not in ("items", "meta")]
 ROOT = "/photos"
 # Few letters, so that values contain, equal and fold into each other; and what is not plain.
 SIGNS = st.text("aBé* ?|\"'\0\u200b\n()-:", min_size=1, max_size=4)
@@ -195,4 +197,49 @@ def test_many_cameras_take_no_long_time(library: Library, add: Add) -> None:
 
 
 def every(facets: Facets) -> list[Facet]:
-    return [one for name in NAMES for one in getattr(facets, name)]
+    fixed = [one for name in NAMES for one in getattr(facets, name)]
+    return [*fixed, *(one for of in facets.meta.values() for one in of)]
+
+
+def test_columns_that_were_added_are_counted_as_their_filters_find_them(tmp_path: Path) -> None:
+    told: list[dict[str, object]] = [
+        {"Brand": "Acme", "price": 10.5, "size": 38, "sold out": "no", "new": True, "x": 1},
+        {"Brand": "acme", "price": 11.5, "size": 38.0, "sold out": "no", "new": False, "x": "1"},
+        {"brand": "10-20", "price": 12.5, "size": 40, "kinds": ["a", "b"], "new": False, "x": 1},
+        {
+            "brand": "zeta*",
+            "price": 13.5,
+            "size": 39.5,
+            "kinds": ["b", "B"],
+            "day": date(2024, 1, 1),
+        },
+        {"brand": "true", "title": "only here", "kinds": ["c |d"], "day": date(2024, 1, 1)},
+        {"Brand": "Acme"},
+    ]
+    rows = np.random.default_rng(3).normal(size=(len(told), 4))
+    with searchx.create(tmp_path / "shop", encoder=ENCODER) as shop:
+        shop.add(range(len(told)), rows, metadata=told)
+        facets = shop.facets()
+        assert {name: [one.value for one in of] for name, of in facets.meta.items()} == {
+            "Brand": ["Acme", "10-20", "true"],  # * stands for others in a filter
+            "day": [],
+            "kinds": ["b", "a", "c |d"],
+            "new": ["false", "true"],
+            "price": [],
+            "size": ["38", "39.5", "40"],
+            "sold out": [],  # the query language has no words for it
+            "title": [],
+            "x": [],
+        }
+        for one in every(facets):
+            assert one.count == found(shop, one.where) > 0, one
+        assert [one.where for one in facets.meta["Brand"]] == [
+            "meta.Brand:Acme",
+            "meta.Brand:=10-20",
+            "meta.Brand:true",
+        ]
+        some = shop.facets("meta.size:38")
+        assert [one.count for one in some.meta["Brand"]] == [2]
+        assert some.meta["price"] == ()
+        shop.delete([4])
+        assert "title" not in shop.facets().meta

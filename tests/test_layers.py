@@ -159,7 +159,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.query": {"searchx.query"},  # the names that others use
     "searchx.query.values": FILTERS,
     "searchx.query.columns": FILTERS | {"searchx.query.values"},
-    "searchx.query.completing": FILTERS | {"searchx.query.values"},
+    "searchx.query.completing": FILTERS | {"searchx.query.columns", "searchx.query.values"},
     "searchx.query.scanning": FILTERS | {"searchx.query.columns", "searchx.query.values"},
     "searchx.query.groups": FILTERS
     | {"searchx.query.columns", "searchx.query.scanning", "searchx.query.values"},

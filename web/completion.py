@@ -1,5 +1,6 @@
 """What could be typed next in the box: keys of the query language, and values that there are."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from searchx.errors import SearchxError
-from searchx.filters import TRAITS, VALUES
+from searchx.filters import COLUMN, TRAITS, VALUES
 from searchx.query import Typed, typed_at
+from searchx.query.columns import NAME
 from searchx.records import Facet, Facets
 from searchx.search import Library
 from web.answers import document
@@ -107,15 +109,30 @@ def _options(typed: Typed, facets: Facets) -> Iterator[Option]:
     for key in _KEYS:
         if key.startswith(begun):
             yield Option(text=f"{key}:", value="", key=key, count=None)
+    for name in _columns(begun, facets):
+        yield Option(text=f"{COLUMN}{name}:", value="", key=f"{COLUMN}{name}", count=None)
     if len(begun) > 1:
-        for name in _ALSO:
-            for facet in _fitting(getattr(facets, name), begun, whole=False)[:3]:
+        for counted in (*(getattr(facets, name) for name in _ALSO), *facets.meta.values()):
+            for facet in _fitting(counted, begun, whole=False)[:3]:
                 key = facet.where.partition(":")[0]
                 yield Option(text=facet.where + " ", value=facet.value, key=key, count=facet.count)
 
 
+def _columns(begun: str, facets: Facets) -> Iterator[str]:
+    """Give the columns whose name begins so, with or without what stands before it."""
+    for name in facets.meta:
+        told = f"{COLUMN}{name}".casefold()
+        if re.fullmatch(NAME, name) and (
+            told.startswith(begun) or name.casefold().startswith(begun)
+        ):
+            yield name
+
+
 def _values(key: str, begun: str, facets: Facets) -> Iterator[Option]:
     counted: tuple[Facet, ...] = getattr(facets, _FACETS.get(key, key), ())
+    if key.startswith(COLUMN):
+        name = key.removeprefix(COLUMN).casefold()
+        counted = next((of for one, of in facets.meta.items() if one.casefold() == name), ())
     for facet in _fitting(counted, begun.casefold(), whole=True):
         text = facet.where.partition(":")[2] + " "
         yield Option(text=text, value=facet.value, key=key, count=facet.count)

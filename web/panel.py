@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from searchx.errors import BadInput, SearchxError
-from searchx.filters import Filter
+from searchx.filters import COLUMN, Filter
 from searchx.query import parse, parse_filter, written
 from searchx.records import Facet, Facets, Query
 from searchx.search import Library
@@ -16,6 +16,7 @@ from web.folders import named, shortly
 
 SHOWN: Final = 12  # values of one group
 GROUPS: Final = ("year", "folder", "keyword", "camera", "format", "orientation", "rating", "has")
+_COLUMNS: Final = 12  # that were added with items
 _ADDED: Final = frozenset(("keyword", "has"))  # an item has several: a click adds to the others
 
 
@@ -54,7 +55,8 @@ def _groups(library: Library, asked: Asked, typed: Query) -> Iterator[Group]:
         return shortly(library.facets(where, SHOWN), names)
 
     here = counted(typed.where)
-    for name in GROUPS:
+    added = [f"{COLUMN}{name}" for name, of in everything.meta.items() if of]
+    for name in (*GROUPS, *added[:_COLUMNS]):
         known = {_filter(one): one for one in values(everything, name)}
         known |= {_filter(one): one for one in values(shortly(everything, names), name)}
         chosen = [one for one in every if one in known]
@@ -73,6 +75,8 @@ def _groups(library: Library, asked: Asked, typed: Query) -> Iterator[Group]:
 
 def values(facets: Facets, name: str) -> tuple[Facet, ...]:
     """Give the values of one facet."""
+    if name.startswith(COLUMN):
+        return facets.meta.get(name.removeprefix(COLUMN), ())
     found: tuple[Facet, ...] = getattr(facets, name)
     return found
 

@@ -153,6 +153,9 @@ class FacetsShape(BaseModel):
     keyword: list[FacetShape]
     rating: list[FacetShape]
     has: list[FacetShape]
+    meta: dict[str, list[FacetShape]] = Field(
+        description="By the columns that were added with items; of one with many values none."
+    )
 
 
 class FacetsAnswer(BaseModel):

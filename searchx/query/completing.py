@@ -4,9 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from searchx.filters import COLUMN
+from searchx.query.columns import NAME
 from searchx.query.values import KEYS
 
-_KEYED: Final = re.compile(r"([A-Za-z]+):(.*)", re.DOTALL)
+_KEYED: Final = re.compile(
+    rf"({re.escape(COLUMN)}{NAME}|[A-Za-z]+):(.*)", re.DOTALL | re.IGNORECASE
+)
 _OPENING: Final = re.compile(r"[+-]?\(*[+-]?")
 
 
@@ -33,10 +37,11 @@ def typed_at(text: str, at: int) -> Typed:
     rest = re.match(r"\S*", text[at:])
     end = at + (rest.end() if rest else 0)
     found = _KEYED.fullmatch(text, start, at)
-    if not found or found[1].lower() not in KEYS:
+    key = found[1].lower() if found else ""
+    if not found or (key not in KEYS and not key.startswith(COLUMN)):
         return Typed(start, end, "", text[start:at].lstrip('"'))
     value = found[2].rpartition("|")[2]
-    return Typed(at - len(value), end, found[1].lower(), value.lstrip('"'))
+    return Typed(at - len(value), end, key, value.lstrip('"'))
 
 
 def _start(text: str, at: int) -> int:
