@@ -17,6 +17,8 @@ from searchx.errors import BadInput
 from searchx.exploring import Level
 from searchx.filters import Filter, as_json
 from searchx.gathering import Duplicates
+from searchx.labels.classifier import Classified
+from searchx.labels.vocabulary import Given, Vocabulary
 from searchx.query import notice, query_as_json, written
 from searchx.records import (
     Answer,
@@ -160,6 +162,17 @@ class RemoteLibrary:
         """Count the items that pass a filter by kind, year, folder, camera and so on."""
         return facets_of(self._server.got("/api/facets", where=_text(where), k=k))
 
+    def classify(self, labels: Given, *, where: str | Filter | None = None) -> Iterator[Classified]:
+        """Tell how likely each of some labels fits each picture, as `Library.classify`.
+
+        Blocks are asked for as they are taken: what is indexed meanwhile may be among the later
+        ones. Raises BadInput, and ServerError for more labels than a server takes.
+        """
+        vocabulary, passes = Vocabulary.of(labels), filter_of(where)
+        about: dict[str, object] = {"labels": vocabulary.entries(), "format": "base64"}
+        about |= {"where": as_json(passes)} if passes is not None else {}
+        return self._classified(vocabulary, about, self._server.sent("/api/classify", about))
+
     def embed_query(self, query: Query) -> Vectors:
         """Turn the positive parts of a query into one unit vector, (1, dim)."""
         return self.embed_batch([query])
@@ -286,6 +299,20 @@ class RemoteLibrary:
             found = self._server.sent("/api/embed", {**about, "inputs": part["queries"]})
             rows.append(_array(found["vectors"], "<f4", found["shape"]).astype(np.float32))
         return np.concatenate(rows)
+
+    def _classified(
+        self, vocabulary: Vocabulary, about: dict[str, object], page: Document
+    ) -> Iterator[Classified]:
+        """Give the pictures of a page, and of those that follow it."""
+        while True:
+            count, labels = page["shape"]
+            ids = _array(page["ids"], "<i8", [count]).astype(np.int64)
+            shares = _array(page["shares"], "<f4", [count, labels]).astype(np.float32)
+            if count:
+                yield Classified(vocabulary, ids, shares)
+            if page["next"] is None:
+                return
+            page = self._server.sent("/api/classify", {**about, "after": page["next"]})
 
     def _skipped(self, k: int, reason: str | None, after: int) -> list[tuple[int, Skipped]]:
         found = self._listed("/api/skipped", "skipped", k, after, "after", reason=reason)

@@ -502,6 +502,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.documents",
         "searchx.exploring",
         "searchx.gathering",
+        "searchx.labels.classifier",
+        "searchx.labels.vocabulary",
         "searchx.query",
         "searchx.requests",
         "searchx.sending",

@@ -127,6 +127,28 @@ def test_answers_are_the_same(here: Library, there: RemoteLibrary, asked: str) -
     assert [one.way for one in ours.explained] == [one.way for one in theirs.explained]
 
 
+def test_labels_are_the_same_in_as_many_pages_as_it_takes(
+    here: Library, there: RemoteLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ["blue", "sea: something cyan; blue", "red | green | pink"]
+    ours = list(here.classify(labels, where="ext:png"))
+    for most in (10_000, 3 * 4):
+        monkeypatch.setattr("web.api.labels.MAX_SHARES", most * 5)
+        theirs = list(there.classify(labels, where="ext:png"))
+        for name in ("ids", "shares"):
+            every = [np.concatenate([getattr(one, name) for one in of]) for of in (ours, theirs)]
+            np.testing.assert_allclose(every[1], every[0], atol=1e-6)
+        assert [x for one in theirs for x in one.names()] == [
+            x for one in ours for x in one.names()
+        ]
+    assert len(theirs) == 2
+    assert list(there.classify({"a": ["red"]}, where=Is("name", "nowhere"))) == []
+    with pytest.raises(ServerError, match="501 labels and phrases are more than 500"):
+        there.classify([f"label {number}" for number in range(501)])
+    with pytest.raises(BadInput, match="give a list"):
+        there.classify("red")
+
+
 def test_a_picture_is_read_here_and_sent(here: Library, there: RemoteLibrary, folder: Path) -> None:
     query = Query(image=folder / "0" / "red.png")
     assert [one.id for one in there.search(query)] == [one.id for one in here.search(query)]
