@@ -2,9 +2,11 @@
 
 import base64
 import io
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
+import searchx
 from indexer.pipeline import index
 from indexer.planning import Options
 from searchx.catalog import Catalog
@@ -76,7 +79,7 @@ def within(library: Library, talk: Talk) -> None:
 def test_the_tools_tell_how_they_are_used(address: Address) -> None:
     async def talk(client: Client) -> None:
         tools = {one.name: one for one in (await client.list_tools()).tools}
-        assert set(tools) == {"search", "similar", "get_item"}
+        assert set(tools) == {"search", "similar", "filters", "get_item"}
         told = tools["search"].description or ""
         assert all(bit in told for bit in ("-snow", "taken:", "folder:", "near:", "like:123"))
         assert all(one.annotations and one.annotations.read_only_hint for one in tools.values())
@@ -193,3 +196,30 @@ def test_the_command_answers_over_stdin_and_stdout(tmp_path: Path) -> None:
             assert [one.type for one in item.content] == ["text", "image"]
 
     anyio.run(run)
+
+
+def text_of(result: Any) -> str:
+    return str(result.content[0].text)
+
+
+def test_items_that_were_added_are_told_by_their_ids_and_columns(tmp_path: Path) -> None:
+    pictures = [paint(tmp_path / f"{one}.png", one) for one in ("red", "green")]
+    told = {"brand": ["acme", "acme"], "price": [19.5, 70], "since": [date(2024, 5, 1)] * 2}
+    with searchx.create(tmp_path / "shop", encoder=ColourEncoder()) as shop:
+        shop.add(["sku-1", "sku-2"], images=pictures, texts=["red", "green"], metadata=told)
+
+        async def talk(client: Client) -> None:
+            asked = {"query": "red", "to": "image", "where": "meta.price:<50"}
+            found = (await client.call_tool("search", asked)).structured_content or {}
+            (hit,) = found["hits"]
+            assert (hit["external"], hit["captions"]) == ("sku-1", ["red"])
+            assert hit["meta"] == {"brand": "acme", "price": 19.5, "since": "2024-05-01"}
+            wrong = await client.call_tool("search", {"where": "meta.prise:<50"})
+            assert wrong.is_error and "did you mean price" in text_of(wrong)
+            facets = json.loads(text_of(await client.call_tool("filters", {})))["facets"]
+            assert facets["meta"]["brand"][0]["where"] == "meta.brand:acme"
+            assert facets["meta"]["price"] == []
+            shown = await client.call_tool("get_item", {"id": hit["id"]})
+            assert "in no file" in json.loads(text_of(shown))["picture"]
+
+        within(shop, talk)

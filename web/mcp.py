@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from searchx.errors import SearchxError
 from searchx.query import parse
-from searchx.records import Answer, Hit, Item
+from searchx.records import Answer, Hit, Item, meta_as_dict
 from searchx.search import Library
 from web.api.search import context_of
 from web.shapes import MAX_TEXT
@@ -49,6 +49,7 @@ where holds filters only, all of which a hit has to pass:
   camera:canon|nikon   lens:"50mm"   format:heif   orientation:portrait
   keyword:"red car"   title:sunset   rating:4-   has:place   is:duplicate
   near:48.2,16.4,10km   size:>2mp
+  meta.brand:acme   meta.price:<50    columns of items that a program added; filters names them
 A minus in front negates (-folder:scans), | means any of several values, and quotes hold a value \
 with blanks. A filter without a query lists what passes it."""
 
@@ -75,6 +76,8 @@ class FoundItem(BaseModel):
     camera: str | None = None
     captions: list[str] = []
     text: str | None = None
+    external: str | None = Field(None, description="The id that a program added it by.")
+    meta: dict[str, Any] = Field({}, description="The columns that were added with it.")
 
 
 class FoundItems(BaseModel):
@@ -116,6 +119,20 @@ def create_server(library: Library) -> MCPServer[Any]:
     ) -> FoundItems:
         with _told():
             return _found(library.similar(id, k, to, where=where, after=after or None))
+
+    @server.tool(
+        description="Tell what the library can be filtered by, with counts: years, folders, "
+        "cameras, keywords, and as meta the columns that programs added. Each value has its filter "
+        "as where; a column without values has too many: compare it, as in meta.price:<50.",
+        annotations=_READS,
+        structured_output=False,
+    )
+    def filters(
+        where: Where = "",
+        k: Annotated[int, Field(ge=1, le=MAX_HITS, description="Values of each.")] = 10,
+    ) -> str:
+        with _told():
+            return json.dumps(library.facets(where, k).as_dict(), ensure_ascii=False)
 
     @server.tool(
         description="Get all that is known of an item: places, metadata, captions, its whole text "
@@ -162,7 +179,13 @@ def _short(hit: Hit) -> FoundItem:
         camera=about.camera if about else None,
         captions=[_sayable(one[:_PASSAGE]) for one in item.captions[:3]],
         text=None if item.text is None else _sayable(item.text[:_PASSAGE]),
+        external=item.external,
+        meta={name: _brief(value) for name, value in meta_as_dict(item.meta).items()},
     )
+
+
+def _brief(value: object) -> object:
+    return _sayable(value[:_PASSAGE]) if isinstance(value, str) else value
 
 
 def _shown(library: Library, item: Item) -> list[Any]:
