@@ -275,7 +275,8 @@ def _is_few(forms: Sequence[tuple[str, int, int]]) -> bool:
     kinds = {"text" if form == "list" else form for form, _, _ in forms}
     different, every = sum(one[1] for one in forms), sum(one[2] for one in forms)
     most = {"text": _MOST_TEXTS, "number": _MOST_NUMBERS, "flag": 2}
-    return len(kinds) == 1 and different <= most.get(*kinds, 0) and different < every
+    limit = most.get(kinds.pop(), 0) if len(kinds) == 1 else 0
+    return different <= limit and different < every
 
 
 def _said(form: str, value: Any) -> str:

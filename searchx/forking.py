@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from weakref import WeakMethod
+from types import MethodType
+from typing import Any, cast
+from weakref import ref
 
 
 def renew_in_children(renew: Callable[[], None]) -> None:
@@ -16,17 +18,21 @@ def renew_in_children(renew: Callable[[], None]) -> None:
 
     Before anything else runs in that process.
     """
-    _renewing().add(WeakMethod(renew, _renewing().discard))
+    method = cast(MethodType, renew)
+    every = _renewing()
+    key = (id(method.__self__), method.__func__)
+    # No WeakMethod: where the interpreter ends it may say that an exception was ignored in it.
+    every[key] = ref(method.__self__, lambda _: every.pop(key, None))
 
 
 @cache
-def _renewing() -> set[WeakMethod[Callable[[], None]]]:
-    every: set[WeakMethod[Callable[[], None]]] = set()
+def _renewing() -> dict[tuple[int, Callable[[Any], None]], ref[Any]]:
+    every: dict[tuple[int, Callable[[Any], None]], ref[Any]] = {}
 
     def renew() -> None:
-        for one in [method() for method in every]:
-            if one is not None:
-                one()
+        for owner, function in [(one(), function) for (_, function), one in every.items()]:
+            if owner is not None:
+                function(owner)
 
     with suppress(AttributeError):  # on Windows nothing forks
         os.register_at_fork(after_in_child=renew)

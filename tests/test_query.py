@@ -306,6 +306,8 @@ def test_an_error_names_the_bit_and_what_would_be_right(text: str, told: str) ->
         ("", "write a filter"),
         ("dog", "dog: no filter; write one as key:value"),
         ("fodler:trips", "fodler:trips: no such filter; did you mean folder?"),
+        ("price:10-50", "and meta.price if that was added with items"),
+        ("meta.price<=9.5", "meta.price<=9.5: no filter; write it as meta.price:<=9.5"),
         ("-kamera:x", "-kamera:x: no such filter; did you mean camera"),
         ("folder: trips", "folder:: write the value behind the colon"),
         ("-snow", "-snow: only filters can stand here"),

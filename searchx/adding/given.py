@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -139,6 +140,8 @@ def given_from(
     count = len(listed)
     named = {"images": images, "texts": texts, **{f"view {one}": of for one, of in _of(views)}}
     for name, of in named.items():
+        if isinstance(of, str | bytes | Path):
+            raise BadInput(f"{name} are several; give a list, with one for each id")
         if of is not None:
             _check_count(name, len(of), count)
     columns = {} if images is None else {"": Column(images, lambda one, _: pictured(one), True)}

@@ -19,6 +19,7 @@ from searchx.query.columns import column_meaning
 from searchx.query.scanning import Scanner, Token
 from searchx.query.values import KEYS, meaning
 
+_COMPARED: Final = re.compile(r"([\w.-]*\w)([<>]=?[\w.-]+)$", re.ASCII)
 _LIKE_A_KEY: Final = re.compile(r"([\w-]+):")
 
 
@@ -117,6 +118,8 @@ class Groups:
         key = _LIKE_A_KEY.match(typed)
         if token.key or (token.sign and not key):
             return f"{bit}: only filters can stand here; this belongs to the query itself"
+        if compared := _COMPARED.match(typed):
+            return f"{bit}: no filter; write it as {compared[1]}:{compared[2]}"
         if not key:
             return f"{bit}: no filter; write one as key:value, such as folder:trips"
         if key[1].lower() in KEYS:
