@@ -116,21 +116,22 @@ class Arrays(Opened):
 
     def recommend(
         self,
-        positives: Sequence[int] | Ids | Vectors,
-        negatives: Sequence[int] | Ids | Vectors = (),
+        positives: Sequence[int] | Sequence[str] | Ids | Vectors,
+        negatives: Sequence[int] | Sequence[str] | Ids | Vectors = (),
         k: int = 10,
         to: Kind = "image",
         *,
         where: str | Filter | None = None,
-        exclude: Sequence[int] | Ids = (),
+        exclude: Sequence[int] | Sequence[str] | Ids = (),
         **wishes: Unpack[Options],
     ) -> list[Hit]:
         """Find k items for somebody who liked some, oldest first, and disliked others.
 
-        Both are ids of items, or vectors (n, dim). Nothing among them or in `exclude` is found.
-        The score of a hit is its cosine to the interest that it is for; hits come in the order in
-        which interests take turns. Items that are gone are passed over. Raises BadInput, also
-        where no positive is left. docs/recommend.md tells all wishes.
+        Both are ids of items, those of a `collection` where that is named, or vectors (n, dim).
+        Nothing among them or in `exclude` is found. The score of a hit is its cosine to the
+        interest that it is for; hits come in the order in which interests take turns. Items that
+        are gone are passed over. Raises BadInput, also where no positive is left.
+        docs/recommend.md tells all wishes.
         """
         liked, disliked = alone(positives), alone(negatives) if len(negatives) else None
         made = self._recommended(liked, disliked, k, to, where, exclude, of_one(wishes))
@@ -152,15 +153,16 @@ class Arrays(Opened):
         to: Kind = "image",
         *,
         where: str | Filter | None = None,
-        exclude: Sequence[int] | Ids | Ragged = (),
+        exclude: Sequence[int] | Sequence[str] | Ids | Ragged = (),
         **wishes: Unpack[Options],
     ) -> Recommended:
         """Find k items for each of q users: ids and scores, both (q, k), and the same as Arrow.
 
         `histories` and `negatives` are lists of ids for each user, oldest first (a list of lists,
         an Arrow column), or vectors (q, dim) or (q, n, dim). `exclude` are ids for all of them, or
-        a `Ragged` with a list for each. A user of whom nothing is known has a row of -1. Each gets
-        what `recommend` gives to him alone, whoever stands beside him. Raises BadInput.
+        a `Ragged` with a list for each. With `collection` all ids are those that items were added
+        by. A user of whom nothing is known has a row of -1. Each gets what `recommend` gives to
+        him alone, whoever stands beside him. Raises BadInput.
         """
         made = self._recommended(histories, negatives, k, to, where, exclude, wishes)
         return Recommended(made.ids, made.scores)

@@ -104,7 +104,8 @@ class Labels(Opened):
             return view, Classifier.of(vocabulary, self.encoder, background)
 
         self._space()
-        view, classifier = self._in_one_space(readied)
+        with self._bulk.one():
+            view, classifier = self._in_one_space(readied)
         until = int(view.ids[-1]) if view.count else 0
         if classifier is None:
             return until, iter(())

@@ -553,8 +553,8 @@ def test_recommending_goes_by_the_ids_of_whoever_added(shop: Library, form: str)
     table = found.arrow(users=["a", "b"], names=shop.externals).to_pylist()
     assert [row["ids"] for row in table] == [shop.externals(ids) for ids in expected.ids]
     hits = shop.recommend(wanted[0], [3], 5, collection="items", exclude=["5"])
-    known = [shop.lookup(one) for one in (wanted[0], ["3"])]
-    assert hits == shop.recommend(*known, 5, exclude=shop.lookup(["5"]))
+    liked, disliked, never = map(shop.lookup, (wanted[0], ["3"], ["5"]))
+    assert hits == shop.recommend(liked, disliked, 5, exclude=never)
 
 
 def test_ids_that_are_no_numbers_of_items_are_told_where_to_go(shop: Library) -> None:
@@ -562,7 +562,7 @@ def test_ids_that_are_no_numbers_of_items_are_told_where_to_go(shop: Library) ->
     with pytest.raises(BadInput, match='collection="items"'):
         shop.recommend_batch([["sku-1"]])
     with pytest.raises(BadInput, match=r"'sku-1' is no number of an item; library\.lookup"):
-        shop.vectors(["sku-1"])
+        shop.vectors(["sku-1"])  # type: ignore[list-item]
     with pytest.raises(BadInput, match="NoneType"):
         shop.recommend_batch([[None]], collection="items")
 

@@ -30,7 +30,7 @@ class Adding(Opened):
         *,
         images: Sequence[object] | None = None,
         texts: Sequence[str | None] | None = None,
-        views: Mapping[str, Sequence[object]] | None = None,
+        views: Mapping[str, Any] | None = None,
         kind: Kind = "image",
         metadata: Any = None,
         collection: str = "items",

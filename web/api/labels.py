@@ -19,7 +19,7 @@ from web.api.inputs import EITHER, MAX_CHARACTERS, Format, packed
 from web.api.search import BODY_PROBLEMS, Served
 from web.shapes import Asked
 
-MAX_TEXTS = 500  # labels, or phrases that stand for them
+MAX_TEXTS = 200  # labels, or phrases that stand for them: a label goes into several prompts
 MAX_PICTURES = 10_000
 MAX_SHARES = 1_000_000  # of all pictures together
 
@@ -91,9 +91,15 @@ def classify(library: Served, sent: Annotated[bytes, Depends(sent_json)]) -> Res
     ids, shares = _first(found, most + 1, len(vocabulary.labels))
     is_last = len(ids) <= most
     ids, shares = ids[:most], shares[:most]
-    answer = {"names": vocabulary.names, "shape": list(shares.shape), "format": asked.format}
-    answer |= {"ids": packed(ids, asked.format), "shares": packed(shares, asked.format)}
-    return document({**answer, "next": None if is_last else int(ids[-1])})
+    answer: dict[str, object] = {
+        "names": vocabulary.names,
+        "shape": list(shares.shape),
+        "ids": packed(ids, asked.format),
+        "shares": packed(shares, asked.format),
+        "next": None if is_last else int(ids[-1]),
+        "format": asked.format,
+    }
+    return document(answer)
 
 
 def _check(vocabulary: Vocabulary) -> None:
