@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from searchx.adding.library import Adding
 from searchx.adding.spaces import found, space_of
 from searchx.arrays import Arrays
+from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrop
 from searchx.cursors import Cursor, digest_of
 from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, load_encoder
@@ -101,6 +102,7 @@ class Library(Surveys, Arrays, Adding, Labels):
         diversity: float = 0.0,
     ) -> Answer:
         """Find what is most like an item, without itself; otherwise as `ask`. Raises BadInput."""
+        ids_of([id])  # or else it is told which ids it takes
         query = Query(like=id)
         return self.ask(query, k, to, where=where, after=after, group=group, diversity=diversity)
 

@@ -563,6 +563,8 @@ def test_ids_that_are_no_numbers_of_items_are_told_where_to_go(shop: Library) ->
         shop.recommend_batch([["sku-1"]])
     with pytest.raises(BadInput, match=r"'sku-1' is no number of an item; library\.lookup"):
         shop.vectors(["sku-1"])  # type: ignore[list-item]
+    with pytest.raises(BadInput, match=r"'sku-1' is no number of an item; library\.lookup"):
+        shop.similar("sku-1")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="NoneType"):
         shop.recommend_batch([[None]], collection="items")
 

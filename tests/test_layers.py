@@ -431,6 +431,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.adding.library",
         "searchx.adding.spaces",
         "searchx.arrays",
+        "searchx.arrow",
         "searchx.labelling",
         "searchx.backdrops",
         "searchx.cursors",

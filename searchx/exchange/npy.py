@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as layout
 from numpy.typing import NDArray
 
+from searchx.arrow import vectors_to_arrow
 from searchx.contents import open_regular
 from searchx.errors import BadInput
 from searchx.exchange.offers import NO_IDS, Offer, Wanted, batch_of, check_dim, numbered, rows_in
@@ -149,9 +150,9 @@ def write(outgoing: Outgoing, to: Path) -> Written:
     with new_files(beside, to) as (ids_part, part):
         ids: list[str] = []
         with ArrayWriter(part, outgoing.space.dim) as array:
-            for batch in outgoing.batches():
-                array.add(batch.column("vector"))
-                ids += batch.column("id").to_pylist()
+            for rows in outgoing.rows():
+                array.add(vectors_to_arrow(rows.vectors))
+                ids += rows.names
         with ids_part.open("wb") as file:
             np.save(file, as_array(ids), allow_pickle=False)
     return Written("npy", len(ids), (to, beside))
