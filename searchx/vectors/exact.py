@@ -32,6 +32,7 @@ _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many querie
 _PAIRS: Final = 8_192  # of queries and rows compared at a time
 _FEW_READ: Final = 256  # rows, up to which NumPy is as fast as FAISS at reading them
 ROUNDING: Final = 1e-5  # by which sums in another order may differ
+_SPARSE: Final = 4  # times as many ids as rows, from which on a row is looked for
 _NO_LENGTH: Final = 1e-12
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
@@ -75,6 +76,21 @@ class Scan:
         """Give those of some ids, ascending, that are in here, with their vectors (n, dim)."""
         places = places_of(self.ids, ids)
         return self.ids[places], floats(self.matrix, places)
+
+    def guessed(self, ids: Ids) -> Places:
+        """Give the row of each id, of any shape; of one that is not in here any row at all."""
+        if self._table is None:
+            return np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return self._table[np.clip(ids - self.ids[0], 0, len(self._table) - 1)]
+
+    @cached_property
+    def _table(self) -> Places | None:
+        """Give the row of each id from the first on, where they stand close enough together."""
+        if not len(self.ids) or self.ids[-1] - self.ids[0] >= _SPARSE * len(self.ids):
+            return None
+        table = np.zeros(int(self.ids[-1] - self.ids[0]) + 1, np.int32)
+        table[self.ids - self.ids[0]] = np.arange(len(self.ids))
+        return table
 
     def _near(
         self, queries: Vectors, depth: int, kept: Mask | None
@@ -219,7 +235,7 @@ def cosines_of_each(matrix: Halves, places: Ids, queries: Vectors) -> Vectors:
 
 def floats(matrix: Halves, places: Places) -> Vectors:
     """Read rows as float32, (n, dim): by FAISS, which is faster, where it is loaded already."""
-    halves = np.asarray(matrix[places])  # a copy in memory
+    halves = np.asarray(np.take(matrix, places, axis=0))  # a copy in memory
     if len(halves) < _FEW_READ or "faiss" not in sys.modules:
         return halves.astype(np.float32)
     import faiss

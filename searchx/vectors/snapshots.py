@@ -195,7 +195,7 @@ class Snapshot:
 
     def _ranked(self, queries: Vectors, near: Ids, k: int) -> Found:
         """Rank candidates (q, any) by their exact cosines."""
-        places = np.minimum(np.searchsorted(self.ids, near), len(self.ids) - 1)
+        places = self.scan.guessed(near)
         held = self.ids[places] == near  # without what was removed since
         if len(queries) < _LITTLE or near.shape[1] <= 2 * k:
             return self._compared(queries, places, held, k)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from searchx.encoder import load_open_clip
 from tests.benchmarks import onnx_towers
@@ -62,24 +62,30 @@ def run(command: list[str], folder: Path, **settings: str) -> tuple[float, list[
     return time.perf_counter() - started, done.stdout.splitlines()
 
 
-def theirs(rclip: str, folder: Path, data: Path) -> tuple[float, float, list[str]]:
+class Round(NamedTuple):
+    seconds: tuple[float, float]  # indexing and asking first; asking again
+    names: list[str]  # of what was found
+
+
+def theirs(rclip: str, folder: Path, data: Path) -> Round:
     """Index and ask, then ask again; rclip does both in one command."""
     for one in data.glob("*.sqlite*"):
         one.unlink()
     settings = {"RCLIP_DATADIR": str(data), "HF_HUB_OFFLINE": "1"}
     first, _ = run([rclip, _QUESTION, "-t", _SHOWN, "-f"], folder, **settings)
     again, lines = run([rclip, _QUESTION, "-t", _SHOWN, "-f", "-n"], folder, **settings)
-    return first, again, [Path(one).name for one in lines]
+    return Round((first, again), [Path(one).name for one in lines])
 
 
-def ours(model: str, folder: Path, library: Path) -> tuple[float, float, list[str]]:
+def ours(model: str, folder: Path, library: Path) -> Round:
     shutil.rmtree(library, ignore_errors=True)
     into = ["--library", str(library)]
     index, _ = run([*COMMAND, "index", str(folder), "--model", model, *into], folder)
     command = [*COMMAND, "search", _QUESTION, "-k", _SHOWN, *into]
     first, _ = run(command, folder)
     again, lines = run(command, folder)
-    return index + first, again, [Path(one.split(maxsplit=1)[-1]).name for one in lines]
+    names = [Path(one.split(maxsplit=1)[-1]).name for one in lines]
+    return Round((index + first, again), names)
 
 
 def main(folder: str, rclip: str, rounds: str = "3", count: str = "500") -> None:
@@ -99,9 +105,9 @@ def main(folder: str, rclip: str, rounds: str = "3", count: str = "500") -> None
             for _ in range(int(rounds))
         ]
     for part, name in enumerate(("index and first answer", "the next answer")):
-        one, other = (median(each[side][part] for each in found) for side in (0, 1))
+        one, other = (median(each[side].seconds[part] for each in found) for side in (0, 1))
         print(f"{name:24} rclip {one:7.2f} s   searchx {other:7.2f} s   {one / other:5.2f} x")
-    they, we = found[-1][0][2], found[-1][1][2]
+    they, we = (one.names for one in found[-1])
     print(f"of {_SHOWN} answers, {len(set(they) & set(we))} are the same")
 
 

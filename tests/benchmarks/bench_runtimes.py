@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from searchx.encoder import load_encoder
+from searchx.fitting import Fitting
 from tests.benchmarks import onnx_towers
 from tests.benchmarks.bench_encoder import plain_model, random_model
 
@@ -84,11 +85,10 @@ def compare(name: str, directory: Path) -> None:
     if name.startswith("random:"):
         model = random_model(name.removeprefix("random:"), directory / "model")
     plain, _, tokenizer = plain_model(model)
-    fit = load_encoder(model, "cpu").fit
-    height, width = fit.size
+    config = plain.visual.preprocess_cfg
+    height, width = Fitting.of(config).size
     random = np.random.default_rng(0)
     pixels = list(random.integers(0, 256, (_BATCH, height, width, 3), np.uint8))
-    config = plain.visual.preprocess_cfg
     rows = (np.stack(pixels) / 255 - config["mean"]) / config["std"]  # (n, height, width, 3)
     pictures = torch.from_numpy(rows.transpose(0, 3, 1, 2).astype(np.float32)).contiguous()
     tokens = tokenizer([_TEXT])
