@@ -16,9 +16,10 @@ from indexer.decoding.workers import Workers
 from indexer.files import Found, found_in, walk
 from indexer.pipeline import MOST_WORKERS, model_of
 from indexer.rules import Rules
+from searchx.eightbit import eight_bit
 from searchx.encoder import Announce, Encoder, load_encoder
 from searchx.errors import BadInput
-from searchx.presets import PRESETS, Preset
+from searchx.presets import PRESETS, Preset, in_eight_bits
 from searchx.records import Pixels
 from searchx.runtime.entries import Entries
 from searchx.runtime.samples import pictures
@@ -170,7 +171,13 @@ def _machine(library: Path) -> Machine:
 
 
 def forecasts_of(pace: Pace, folder: Folder | None, machine: Machine) -> tuple[Forecast, ...]:
-    """Say for each preset how long a folder would take; nothing for a model that is none."""
+    """Say for each preset how long a folder would take; nothing for a model that is none.
+
+    The pace of a model in 8 bits tells nothing of others, so there it is that model only.
+    """
+    if (made := eight_bit(pace.model)) is not None:
+        own = in_eight_bits(made.name, made.base)
+        return (_forecast(own, own, pace, folder, machine),)
     known = next((one for one in PRESETS if one.model == pace.model), None)
     if known is None:
         return ()
@@ -180,7 +187,7 @@ def forecasts_of(pace: Pace, folder: Folder | None, machine: Machine) -> tuple[F
 def _forecast(
     preset: Preset, known: Preset, pace: Pace, folder: Folder | None, machine: Machine
 ) -> Forecast:
-    images = pace.images * known.gigaflops / preset.gigaflops
+    images = pace.images * (known.gigaflops / preset.gigaflops if known != preset else 1)
     count = _ASSUMED if folder is None else folder.pictures
     decoding = 1 / folder.decoded if folder is not None and folder.decoded else 0.0
     # Without a GPU, decoding and embedding have the same cores.
@@ -190,11 +197,16 @@ def _forecast(
 
 
 def recommended(forecasts: Sequence[Forecast]) -> str | None:
-    """Choose the model that finds most among those that fit and take no more than an hour."""
+    """Choose the model that finds most among those that fit and take no more than an hour.
+
+    None where there is no choice.
+    """
+    if len(forecasts) < 2:
+        return None
     recall = {one.purpose: one.recall or (0.0, 0.0) for one in PRESETS}
     able = [one for one in forecasts if one.fits_memory and one.seconds <= _PATIENCE]
     best = max(able, key=lambda one: recall[one.purpose], default=None)
-    return best.purpose if best else next((one.purpose for one in forecasts[:1]), None)
+    return best.purpose if best else forecasts[0].purpose
 
 
 def _gpu() -> str | None:

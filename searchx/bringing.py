@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from searchx.brought import MANIFEST, as_manifest, place_of, read_manifest
+from searchx.eightbit import TOWER, EightBit, as_eight_bit, copy_files, digest_of_tower, eight_bit
 from searchx.encoder import (
     DEFAULT_MODEL,
     WEIGHTS_FILES,
@@ -67,8 +68,9 @@ def export_model(name: str, to: Path, announce: Announce | None = None) -> Path:
     """Write a model as a directory, or as one file where `to` ends in .tar; gives where.
 
     What is written is an ordinary open_clip model directory with the weights in their own
-    precision, so that vectors stay in the same space. Raises BadInput where there is something
-    already, ModelError, and LibraryFull.
+    precision, so that vectors stay in the same space; of a model in 8 bits it is the image tower,
+    and the rest goes with its base. Raises BadInput where there is something already, ModelError,
+    and LibraryFull.
     """
     if to.exists():
         raise BadInput(f"{to} is there already; name a new file or directory")
@@ -104,7 +106,7 @@ def import_model(source: Path, announce: Announce | None = None) -> Brought:
     beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         beside.mkdir(parents=True)
-        _unpack(source, beside)
+        _unpack(source, beside, told)
         checked = _check_copies(beside, told)
         beside.replace(place)
     except OSError as error:
@@ -146,6 +148,8 @@ def _check_downloads(repository: str) -> int:
 
 
 def _write(name: str, directory: Path, announce: Announce | None) -> None:
+    if (made := eight_bit(name)) is not None:
+        return copy_files(made, directory)
     from searchx.modeldir import save_model
 
     model, tokenizer = load_open_clip(name, announce)
@@ -156,7 +160,9 @@ def _write(name: str, directory: Path, announce: Announce | None) -> None:
         "digest": digest_of(model.state_dict(), model.visual.preprocess_cfg),
         "files": files,
     }
-    (directory / MANIFEST).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(told, indent=2) + "\n"
+    (directory / MANIFEST).write_text(text, encoding="utf-8")
+    return None
 
 
 def _pack(directory: Path, to: Path) -> None:
@@ -170,16 +176,19 @@ def _pack(directory: Path, to: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _unpack(source: Path, into: Path) -> None:
+def _unpack(source: Path, into: Path, told: dict[str, Any]) -> None:
     count = 0
+    is_tower = as_eight_bit(told, source) is not None
     with _files(source) as files:
         for name, size, open_file in files:
+            if name in TOWER and not is_tower:
+                continue
             count += 1
             if count > _MOST_FILES or size > shutil.disk_usage(into).free:
                 raise BadInput(f"{source} holds more than a model, or than fits on this disk")
             with open_file() as read, (into / name).open("xb") as written:
                 shutil.copyfileobj(read, written, _BLOCK)
-    if not (into / "open_clip_config.json").is_file():
+    if not is_tower and not (into / "open_clip_config.json").is_file():
         raise BadInput(f"{source} is no model; it holds no open_clip_config.json")
 
 
@@ -220,7 +229,8 @@ def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _is_taken(name: str) -> bool:
-    return name == Path(name).name and not name.startswith(".") and name.endswith(_SUFFIXES)
+    is_plain = name == Path(name).name and not name.startswith(".")
+    return is_plain and (name.endswith(_SUFFIXES) or name in TOWER)
 
 
 def _told(source: Path) -> dict[str, Any]:
@@ -240,6 +250,8 @@ def _told(source: Path) -> dict[str, Any]:
 def _check_copies(directory: Path, told: dict[str, Any]) -> int:
     """Compare the files with the checksums beside them; gives how many there were."""
     expected = told.get("files")
+    if (made := as_eight_bit(told, directory)) is not None:
+        _check_tower(made)
     if not isinstance(expected, dict):
         return 0
     for name, checksum in expected.items():
@@ -247,6 +259,13 @@ def _check_copies(directory: Path, told: dict[str, Any]) -> int:
         if not file.is_file() or _sha256(file) != checksum:
             raise ModelError(f"{name} is missing or damaged; copy the model again")
     return len(expected)
+
+
+def _check_tower(made: EightBit) -> None:
+    """Make sure that a space is named for what was copied; raises ModelError."""
+    is_there = all((made.place / name).is_file() for name in TOWER)
+    if not is_there or digest_of_tower(made.place, made.base_digest) != made.digest:
+        raise ModelError(f'"{made.name}" is damaged; copy the model again')
 
 
 def _sha256(file: Path) -> str:

@@ -12,7 +12,8 @@ MANIFEST: Final = "searchx_model.json"
 def brought(name: str) -> Path | None:
     """Give the directory of a model that was brought here; None for one that was not."""
     place = place_of(name)
-    return place if read_manifest(place).get("name") == name else None
+    told = read_manifest(place)
+    return place if told.get("name") == name and "base" not in told else None  # see eightbit
 
 
 def place_of(name: str) -> Path:

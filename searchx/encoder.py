@@ -19,12 +19,14 @@ import numpy as np
 
 from searchx import towers
 from searchx.brought import brought
+from searchx.eightbit import SUFFIX, EightBit, base_of, eight_bit, is_whole
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
 from searchx.forking import renew_in_children
 from searchx.halving import in_halves
 from searchx.presets import PRESETS
 from searchx.records import Pixels, Space, Vectors
+from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import files_in
 from searchx.runtime.preparing import prepared
 from searchx.tokens import Tokens
@@ -88,10 +90,60 @@ def load_encoder(
     `announce` is told, in one line, before anything is downloaded.
     """
     name = canonical_name(name)
+    if (made := eight_bit(name)) is not None:
+        return _load_eight_bit(made, device, announce)
+    if _is_to_be_made(name):
+        raise ModelError(
+            f'model "{name}" is not on this machine; make it by "searchx models quantize '
+            f'{base_of(name)}", or bring it by "searchx models import"'
+        )
     found = prepared(name, local_files(name), device, announce)
     if not isinstance(found, str):
         return found
     return OpenClipEncoder(name, device, announce, f"torch ({found})")
+
+
+def _load_eight_bit(made: EightBit, device: str, announce: Announce | None) -> CompiledEncoder:
+    """Load a model that computes pictures in 8 bits, beside its base; raises ModelError."""
+    if device not in ("auto", "cpu"):
+        raise ModelError(
+            f'"{made.name}" is computed on processors only, not on {device}; use "{made.base}"'
+        )
+    if not is_whole(made):
+        raise ModelError(f'"{made.name}" is damaged; remove {made.place} and make it again')
+    return seeing_by(made, compiled_base(made.name, made.base, announce))
+
+
+def compiled_base(name: str, base: str, announce: Announce | None) -> CompiledEncoder:
+    """Load the model that one in 8 bits is made of; raises ModelError where torch computes it."""
+    found = prepared(base, local_files(base), "cpu", announce)
+    if isinstance(found, str):
+        raise ModelError(f'"{name}" is computed by OpenVINO only, and {found}; use "{base}"')
+    return found
+
+
+def seeing_by(made: EightBit, base: CompiledEncoder) -> CompiledEncoder:
+    """Give the encoder of a model that computes pictures in 8 bits, by that of its base.
+
+    Raises ModelError where that is not the one that it was made of.
+    """
+    if base.space.digest != made.base_digest:
+        raise ModelError(
+            f'"{made.name}" was made of other weights than "{made.base}" has here; remove '
+            f"{made.place} and make it again"
+        )
+    space = Space(made.name, made.digest, base.space.dim)
+    return base.seeing_by(made.tower, space, f"{base.runtime}, pictures in 8 bits")
+
+
+def _is_to_be_made(name: str) -> bool:
+    """Tell whether a name can only be one of a model in 8 bits, which is not here.
+
+    A repository of a hub, and a directory, may end alike.
+    """
+    if base_of(name) is None or name.startswith("hf-hub:"):
+        return False
+    return not name.startswith("local-dir:") or not Path(name.removeprefix("local-dir:")).exists()
 
 
 def local_files(name: str) -> list[str] | None:
@@ -114,7 +166,7 @@ def canonical_name(name: str) -> str:
 
     Accepts ``ViT-B-32/laion2b_s34b_b79k``, the same with ``__``, ``::`` or ``:`` between the
     two, an ``open_clip:`` in front, ``hf-hub:org/name``, ``local-dir:/path``, the path of a
-    model directory, or a preset's purpose.
+    model directory, or a preset's purpose; also with ``-int8`` behind it, see `eightbit`.
     """
     name = name.strip().removeprefix("open_clip:")
     by_purpose = {preset.purpose: preset.model for preset in PRESETS}
@@ -125,6 +177,8 @@ def canonical_name(name: str) -> str:
     if name.startswith("local-dir:") or _is_model_directory(name):
         directory = os.path.expanduser(name.removeprefix("local-dir:"))  # noqa: PTH111 - as it is
         return f"local-dir:{Path(directory).absolute()}"  # where there is no such user
+    if base := base_of(name):
+        return canonical_name(base) + SUFFIX
     parts = re.split(r"::|__|/|:", name)
     if len(parts) == 2 and all(parts):
         return "/".join(parts)
@@ -144,7 +198,7 @@ def is_of_ours(name: str) -> bool:
         return True
     if name.startswith("local-dir:") or _is_model_directory(name):
         return False
-    if brought(name) is not None:
+    if brought(name) is not None or eight_bit(name) is not None:
         return True
     import open_clip
 
@@ -416,6 +470,10 @@ def _open_clip_arguments(name: str) -> tuple[str, str | None, dict[str, Any]]:
     """Translate the stored form of a name to what open_clip takes."""
     import open_clip
 
+    if eight_bit(name) is not None or _is_to_be_made(name):
+        raise ModelError(
+            f'"{name}" is computed by OpenVINO only, not by torch; use "{base_of(name)}" for this'
+        )
     if (directory := _directory(name)) is not None:
         return f"local-dir:{directory}", None, _local_options(directory)
     if name.startswith("hf-hub:"):
@@ -464,7 +522,7 @@ def hub_repository(name: str) -> str | None:
     """Name the hub repository that a model's weights come from, where they come from one."""
     import open_clip
 
-    if _directory(name) is not None:
+    if _directory(name) is not None or eight_bit(name) is not None:
         return None
     if name.startswith("hf-hub:"):
         return name.removeprefix("hf-hub:")

@@ -1,6 +1,6 @@
 """Models by purpose, for people who do not know model names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 SOURCE: Final = "open_clip, docs/openclip_retrieval_results.csv and its model cards"
@@ -44,3 +44,16 @@ PRESETS: Final = (
         note="finds more than balanced, at a quarter of its pace",
     ),
 )
+
+
+def in_eight_bits(model: str, base: str) -> Preset:
+    """Describe a model that computes pictures in 8 bits, by what is known of its base."""
+    note = f"{base} with pictures in 8 bits, made on this machine or brought to it"
+    for preset in PRESETS:
+        if preset.model == base:
+            purpose = model.replace(base, preset.purpose)
+            return replace(
+                preset, purpose=purpose, model=model, megabytes=0, recall=None, note=note
+            )
+    same = "its base's"
+    return Preset("", model, 0, 0.0, None, same, same, note=note)

@@ -287,7 +287,7 @@ def presets_table(presets: Mapping["Preset", bool]) -> Table:
         table.add_column(name, justify="right" if name in ("download", "work") else "left")
     for preset, in_use in presets.items():
         size = f"{preset.megabytes:,} MB" if preset.megabytes else "none"
-        work = f"{preset.gigaflops:,.0f} GF"
+        work = f"{preset.gigaflops:,.0f} GF" if preset.gigaflops else "-"
         recall = "{:.1f} / {:.1f}".format(*preset.recall) if preset.recall else "-"
         mark, languages = "*" if in_use else "", preset.languages
         table.add_row(

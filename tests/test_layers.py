@@ -40,7 +40,23 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.towers": {"searchx.errors"},
     "searchx.presets": set[str](),
     "searchx.brought": set[str](),
-    "searchx.bringing": RECORDS | {"searchx.brought", "searchx.encoder", "searchx.modeldir"},
+    "searchx.eightbit": {"searchx.brought"},
+    "searchx.bringing": RECORDS
+    | {"searchx.brought", "searchx.eightbit", "searchx.encoder", "searchx.modeldir"},
+    "searchx.quantizing": RECORDS
+    | {
+        "searchx.brought",
+        "searchx.contents",
+        "searchx.durable",
+        "searchx.eightbit",
+        "searchx.encoder",
+        "searchx.evaluation",
+        "searchx.pairs",
+        "searchx.pictures",
+        "searchx.relevance",
+        "searchx.runtime.compiled",
+        "searchx.runtime.preparing",
+    },
     "searchx.runtime": set[str](),
     "searchx.runtime.openvino": set[str](),
     "searchx.runtime.wording": set[str](),
@@ -56,16 +72,19 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.encoder": RECORDS
     | {
         "searchx.brought",
+        "searchx.eightbit",
         "searchx.fitting",
         "searchx.forking",
         "searchx.halving",
         "searchx.presets",
+        "searchx.runtime.compiled",
         "searchx.runtime.entries",
         "searchx.runtime.preparing",
         "searchx.tokens",
         "searchx.towers",
     },
     "searchx.runtime.samples": RECORDS | {"searchx.fitting"},
+    "searchx.runtime.quantizing": {"searchx.runtime.openvino"},  # likewise a process of its own
     "searchx.runtime.exporting": RECORDS  # a process of its own, which nobody imports
     | {"searchx.encoder", "searchx.runtime", "searchx.towers"},
     "searchx.pictures": RECORDS | {"searchx.pictures"},
@@ -546,6 +565,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.cli.models": {"searchx", "indexer"},
     "searchx.cli.bringing": {"searchx"},
     "searchx.cli.doctor": {"searchx", "indexer"},
+    "searchx.cli.quantizing": {"searchx", "indexer"},
     "indexer": {"searchx", "indexer"},
     "web": {"searchx", "web"},
     "migrations": set[str](),
@@ -583,6 +603,7 @@ ONLY_IN = {  # libraries that live in one place
     "sklearn": ("searchx.adapters.sklearn",),
     "datasets": ("searchx.adapters.datasets",),
     "openvino": ("searchx.runtime.openvino",),
+    "nncf": ("searchx.runtime.quantizing",),
     "httpx2": ("searchx.connection",),
     "mcp": ("web.mcp", "web.assistants"),
     "fastapi": ("web",),
@@ -607,6 +628,7 @@ LATE = {
     *("torch", "open_clip", "transformers", "faiss", "alembic", "pyarrow", "onnx", "uvicorn"),
     *(
         "openvino",
+        "nncf",
         "tokenizers",
         "ftfy",
         "regex",

@@ -22,6 +22,7 @@ from searchx.cli import (
     labels,
     migrating,
     models,
+    quantizing,
     upkeep,
 )
 from searchx.cli.output import flushed, tell
@@ -66,6 +67,7 @@ known_models.callback()(models.list_models)
 known_models.command(cls=Command)(bringing.pull)
 known_models.command("import", cls=Command)(bringing.import_model)
 known_models.command("export", cls=Command)(bringing.export_model)
+known_models.command(cls=Command)(quantizing.quantize)
 
 
 def main() -> None:

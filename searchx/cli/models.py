@@ -243,12 +243,14 @@ def list_models(
     from dataclasses import asdict
 
     from indexer.pipeline import model_of
-    from searchx.presets import PRESETS
+    from searchx.eightbit import eight_bit_models
+    from searchx.presets import PRESETS, in_eight_bits
     from searchx.terminal import console, presets_table
 
     directory = place(library)
     used = model_of(directory) if directory.is_dir() else None
-    presets = {preset: preset.model == used for preset in PRESETS}
+    made = [in_eight_bits(one.name, one.base) for one in eight_bit_models()]
+    presets = {preset: preset.model == used for preset in (*PRESETS, *made)}
     if as_json:
         listed = [asdict(preset) | {"in_use": mark} for preset, mark in presets.items()]
         print_json({"models": listed})

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, cast
@@ -32,6 +33,8 @@ class CompiledEncoder:
     def __init__(self, name: str, place: Path) -> None:
         """Read an entry; raises ValueError or OSError where it cannot be read."""
         entry = read_manifest(place)
+        self.tower = place / IMAGES  # that computes pictures
+        self._image_weights = entry.image_weights
         self.space = Space(name, entry.digest, entry.dim)
         self.fit = entry.fit
         self.text_limit = entry.wording.limit
@@ -73,6 +76,13 @@ class CompiledEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, special ones included and nothing cut."""
         return self._words.count(texts)
+
+    def seeing_by(self, tower: Path, space: Space, runtime: str) -> "CompiledEncoder":
+        """Give an encoder like this one, but for the image tower, which is another of its kind."""
+        other = copy(self)
+        other.tower, other.space, other.runtime = tower, space, runtime
+        other._images = _Tower(tower, self._image_weights, _IMAGES)
+        return other
 
 
 class _Tower:

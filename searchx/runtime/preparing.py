@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,23 +97,32 @@ def _prepare(name: str, directory: Path, announce: Callable[[str], None]) -> str
     """Run the exporter; gives the reason where it made nothing. Raises as it did."""
     announce(f"preparing {name} for this processor, once")
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", _SWITCH: "torch"}
+    reason = "it could not be prepared"
+    for kind, said in told_by(_EXPORTER, name, str(directory), **quiet):
+        if kind == "say":
+            announce(said)
+        elif kind == "reason":
+            reason = said
+        else:
+            raise _error(kind)(said)
+    return reason
+
+
+def told_by(module: str, *arguments: str, **settings: str) -> Iterator[tuple[str, str]]:
+    """Run a module as a process, and give what it tells; it ends where nobody listens any more."""
     with subprocess.Popen(
-        command_of(_EXPORTER, name, str(directory)),
+        command_of(module, *arguments),
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=environment(**quiet),
+        env=environment(**settings),
     ) as child:
-        reason = "it could not be prepared"
-        for line in child.stdout or ():
-            for kind, said in _documents(line):
-                if kind == "say":
-                    announce(said)
-                elif kind == "reason":
-                    reason = said
-                else:
-                    raise _error(kind)(said)
-    return reason
+        try:
+            for line in child.stdout or ():
+                yield from _documents(line)
+        except BaseException:
+            child.kill()
+            raise
 
 
 def _documents(line: str) -> list[tuple[str, str]]:

@@ -3,11 +3,12 @@
     python -m tests.benchmarks.bench_encoder FOLDER [MODEL] [ROUNDS] [COUNT]
 
 MODEL is any name that searchx takes, or ``random:ARCHITECTURE`` for random weights of one of
-open_clip's, which do for speed. Plain is what open_clip's README does: its model and transform in
-single precision with all cores, batches of 16, and for whole runs a DataLoader with a worker for
-each core. Rounds take turns; the table gives medians. Beside images in a second stands how many a
-second of one core computes, by processor time with one thread, which other work on the machine
-hardly changes. "index" is a whole run of `searchx index` into a new library, the model loaded.
+open_clip's, which do for speed. Plain is what open_clip's README does: its model, or the base of
+one in 8 bits, and its transform in single precision with all cores, batches of 16, and for whole
+runs a DataLoader with a worker for each core. Rounds take turns; the table gives medians. Beside
+images in a second stands how many a second of one core computes, by processor time with one thread,
+which other work on the machine hardly changes. "index" is a whole run of `searchx index` into a new
+library, the model loaded.
 """
 
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from indexer.pipeline import index_into
+from searchx.eightbit import eight_bit
 from searchx.encoder import Encoder, canonical_name, load_encoder, load_open_clip
 from tests.benchmarks.bench_indexing import pictures
 
@@ -66,7 +68,9 @@ def plain_model(name: str) -> tuple[Any, Any, Any]:
     """Give open_clip's model as it loads it, its transform and its tokenizer."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    model, tokenizer = load_open_clip(canonical_name(name))
+    name = canonical_name(name)
+    made = eight_bit(name)
+    model, tokenizer = load_open_clip(name if made is None else made.base)
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return model.float().eval(), transform, tokenizer
 
