@@ -36,7 +36,7 @@ class EightBit:
 
 def eight_bit(name: str) -> EightBit | None:
     """Give the model of this name; None where it is none of these, or is not here."""
-    found = _read(place_of(name))
+    found = _read(place_of(name)) if name.endswith(SUFFIX) else None
     return found if found is not None and found.name == name else None
 
 

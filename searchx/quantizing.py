@@ -2,14 +2,15 @@
 
 It is calibrated on some pictures and judged by others, that it was not calibrated on: by recall
 where there are captions of them, else by how many first answers to everyday questions stay the
-same. Both models embed those pictures in turns, so that their paces can be compared.
+same. Recall is the mean of recall@1, @5 and @10 in both directions: on 1,000 pairs, chance moves
+each of the six alone by more than the half point that may be lost. Both models embed those pictures
+in turns, so that their paces can be compared.
 """
 
 import errno
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -34,34 +35,23 @@ from searchx.eightbit import (
 )
 from searchx.encoder import Announce, canonical_name, compiled_base, seeing_by
 from searchx.errors import BadInput, LibraryFull, ModelError
-from searchx.evaluation import Retrieval, rank_pairs, retrieval_of
+from searchx.judging import AT, Both, Change, Recall, agreement
 from searchx.pairs import Pair
 from searchx.pictures.images import open_image
-from searchx.records import Location, Pixels, Vectors
-from searchx.relevance import everyday_captions
+from searchx.records import Location, Pixels
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.preparing import told_by
 
 Picture: TypeAlias = Path | bytes | Location
 Progress: TypeAlias = Callable[[int, int], None]  # so many pictures seen, of so many
 
-WITHIN: Final = 0.005  # of recall@10 that may be lost, in either direction
+WITHIN: Final = 0.005  # of recall that may be lost
 AGREEING: Final = 0.85  # of the first ten answers that stay the same; of good ones, nine in ten do
 LEAST: Final = 32  # pictures to calibrate on, and as many to judge by
 _CALIBRATED: Final = 300
 _HELD_OUT: Final = 500
-_FIRST: Final = 10
-_EVERY: Final = 4  # everyday caption is asked
 _SPARE: Final = 200_000_000  # bytes of the disk that are left to others
 _QUANTIZER: Final = "searchx.runtime.quantizing"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A figure of the base, and the same one of what was made of it."""
-
-    before: float
-    after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +69,8 @@ class Quantized:
     images_per_second: Change
     tower_bytes: Change  # of the image tower
     agreement: float | None = None  # of the first ten answers, where there are no captions
+    recall_change: float | None = None  # of the mean recall, where there are
+    recall_margin: float | None = None  # so far chance may have moved that, with 95 % certainty
     recall: dict[str, dict[str, Change]] = field(default_factory=dict)  # by way, by measure
 
     def as_dict(self) -> dict[str, object]:
@@ -92,14 +84,25 @@ class Quantized:
                 f"only {self.agreement:.1%} of the first ten answers to everyday questions "
                 f"stay the same, where {AGREEING:.0%} are asked for"
             )
-        fallen = [
-            f"{way.replace('_', ' ')} from {100 * one.before:.1f} to {100 * one.after:.1f}"
-            for way, one in ((way, of["recall@10"]) for way, of in self.recall.items())
-            if one.before - one.after > WITHIN + 1e-9
-        ]
-        if not fallen:
+        if self.recall_change is None or self.recall_change >= -WITHIN:
             return None
-        return f"recall@10 falls by more than {100 * WITHIN} point: " + ", ".join(fallen)
+        return f"{self.recall_words()}, where {100 * WITHIN} may be lost ({self.figures()})"
+
+    def recall_words(self) -> str:
+        """Say how recall changes, the mean of what `figures` tells."""
+        change, margin = self.recall_change or 0.0, self.recall_margin or 0.0
+        return f"recall changes by {100 * change:+.1f} points (± {100 * margin:.1f} by chance)"
+
+    def figures(self) -> str:
+        """Give recall before and after, in percent."""
+        return "; ".join(
+            f"{way.replace('_', ' ')}: "
+            + ", ".join(
+                f"R@{k} {100 * of[name].before:.1f} → {100 * of[name].after:.1f}"
+                for k, name in ((k, f"recall@{k}") for k in AT)
+            )
+            for way, of in self.recall.items()
+        )
 
 
 def check_tools() -> None:
@@ -175,6 +178,7 @@ class _Making:
         both = self._both(made, judged, {_digest(one) for one in seen}, bool(pairs))
         _check_number(len(both.numbers), "to judge by beside", self._unreadable)
         cosines = (both.before * both.after).sum(axis=1)  # (n,)
+        recall = Recall(self._base, both, [pairs[one] for one in both.numbers]) if pairs else None
         found = Quantized(
             name=self._name,
             base=self._base.space.name,
@@ -186,8 +190,10 @@ class _Making:
             least_cosine=float(cosines.min()),
             images_per_second=both.pace,
             tower_bytes=Change(_size(self._base.tower), _size(made.tower)),
-            agreement=None if pairs else _agreement(self._base, both),
-            recall=_recall(self._base, both, [pairs[one] for one in both.numbers] if pairs else ()),
+            agreement=None if pairs else agreement(self._base, both),
+            recall_change=recall.change if recall else None,
+            recall_margin=recall.margin if recall else None,
+            recall=recall.figures if recall else {},
         )
         self._write(found)
         return found
@@ -244,12 +250,12 @@ class _Making:
         pictures: Sequence[Picture],
         calibrated: set[bytes],
         all_of_them: bool,
-    ) -> "_Both":
+    ) -> Both:
         """Have pictures embedded by both models in turns, without those calibrated on."""
         most = len(pictures) if all_of_them else min(_HELD_OUT, len(pictures))
         fitted = self._fitted(pictures, strict=all_of_them)
         fresh = islice((one for one in fitted if _digest(one[1]) not in calibrated), most)
-        both = _Both(self._base, made)
+        both = Both(self._base, made)
         while batch := list(islice(fresh, self._base.batch_size)):
             both.embed(batch)
             self._progress(len(both.numbers), most)
@@ -266,39 +272,6 @@ class _Making:
 _IS_TOLD: Final = ("name", "base", "digest")  # beside
 
 
-class _Both:
-    """What two models make of the same pictures, and the time that each takes."""
-
-    def __init__(self, one: CompiledEncoder, other: CompiledEncoder) -> None:
-        self.numbers: list[int] = []  # of the pictures
-        self._encoders = (one, other)
-        self._rows: tuple[list[Vectors], list[Vectors]] = ([], [])
-        self._seconds = [0.0, 0.0]
-
-    def embed(self, batch: Sequence[tuple[int, Pixels]]) -> None:
-        pixels = [one for _, one in batch]
-        for place, encoder in enumerate(self._encoders):
-            if not self.numbers:
-                encoder.embed_images(pixels)  # loads the tower
-            started = time.perf_counter()
-            self._rows[place].append(encoder.embed_images(pixels))
-            self._seconds[place] += time.perf_counter() - started
-        self.numbers += [number for number, _ in batch]
-
-    @property
-    def before(self) -> Vectors:
-        return np.concatenate(self._rows[0])  # (n, dim)
-
-    @property
-    def after(self) -> Vectors:
-        return np.concatenate(self._rows[1])
-
-    @property
-    def pace(self) -> Change:
-        before, after = (len(self.numbers) / one for one in self._seconds)
-        return Change(before, after)
-
-
 def _check_number(number: int, what: str, unreadable: int = 0) -> None:
     if number < LEAST:
         unread = f" ({unreadable:,} cannot be read)" if unreadable else ""
@@ -306,40 +279,6 @@ def _check_number(number: int, what: str, unreadable: int = 0) -> None:
             f"{number:,} pictures are too few {what}{unread}; half of them are, of those that "
             f"are named, and {LEAST} are needed, so name more"
         )
-
-
-def _agreement(base: CompiledEncoder, both: _Both) -> float:
-    """Give the share of the first answers to everyday questions that are the same by both."""
-    questions = base.embed_texts(everyday_captions()[::_EVERY])  # (q, dim)
-    first = [_first(questions @ one.T) for one in (both.before, both.after)]
-    same = [len(set(one) & set(other)) for one, other in zip(*first, strict=True)]
-    return float(np.mean(same) / _FIRST)
-
-
-def _first(scores: Vectors) -> list[list[int]]:
-    found: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :_FIRST].tolist()
-    return found
-
-
-def _recall(
-    base: CompiledEncoder, both: _Both, pairs: Sequence[Pair]
-) -> dict[str, dict[str, Change]]:
-    """Measure both models as `searchx eval` does; nothing without pairs."""
-    if not pairs:
-        return {}
-    texts = base.embed_texts([text for pair in pairs for text in pair.captions])  # (t, dim)
-    owners = np.repeat(np.arange(len(pairs)), [len(pair.captions) for pair in pairs])
-    before, after = (
-        [retrieval_of(ranks) for ranks in rank_pairs(rows, texts, owners)]
-        for rows in (both.before, both.after)
-    )
-    ways = zip(("text_to_image", "image_to_text"), before, after, strict=True)
-    return {way: _changes(one, other) for way, one, other in ways}
-
-
-def _changes(before: Retrieval, after: Retrieval) -> dict[str, Change]:
-    both = before.as_dict(), after.as_dict()
-    return {name: Change(one, both[1][name]) for name, one in both[0].items()}
 
 
 def _digest(pixels: Pixels) -> bytes:

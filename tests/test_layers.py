@@ -43,6 +43,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.eightbit": {"searchx.brought"},
     "searchx.bringing": RECORDS
     | {"searchx.brought", "searchx.eightbit", "searchx.encoder", "searchx.modeldir"},
+    "searchx.judging": RECORDS
+    | {"searchx.encoder", "searchx.evaluation", "searchx.pairs", "searchx.relevance"},
     "searchx.quantizing": RECORDS
     | {
         "searchx.brought",
@@ -50,10 +52,9 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.durable",
         "searchx.eightbit",
         "searchx.encoder",
-        "searchx.evaluation",
+        "searchx.judging",
         "searchx.pairs",
         "searchx.pictures",
-        "searchx.relevance",
         "searchx.runtime.compiled",
         "searchx.runtime.preparing",
     },

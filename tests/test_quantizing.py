@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,8 +28,9 @@ from searchx.cli import run
 from searchx.encoder import canonical_name, is_of_ours, load_encoder, load_open_clip
 from searchx.errors import BadInput, ModelError, SpaceMismatch
 from searchx.evaluation import evaluate
+from searchx.judging import Change
 from searchx.pairs import Pair
-from searchx.quantizing import Change, Quantized, quantize
+from searchx.quantizing import Quantized, quantize
 from searchx.relevance import everyday_captions
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.samples import _drawn
@@ -164,7 +166,7 @@ def test_what_is_not_as_good_is_refused_with_figures_and_leaves_nothing(
     scores = base.embed_texts(texts) @ base.embed_images(pixels).T  # (texts, pictures)
     best = (scores - scores.mean(axis=1, keepdims=True)).argmax(axis=0)
     pairs = [Pair(one, (texts[place],)) for one, place in zip(contents, best.tolist(), strict=True)]
-    measured = evaluate(base, pairs).text_to_image.recall_at_10
+    measured = evaluate(base, pairs).text_to_image
     shutil.move(places / "models", places / "aside")  # so that the name is free
     try:
         with pytest.raises(ModelError) as refused:
@@ -173,9 +175,11 @@ def test_what_is_not_as_good_is_refused_with_figures_and_leaves_nothing(
     finally:
         shutil.rmtree(places / "models", ignore_errors=True)
         shutil.move(places / "aside", places / "models")
-    assert "was not kept: recall@10 falls by more than 0.5 point" in str(refused.value)
-    assert f"text to image from {100 * measured:.1f} to " in str(refused.value)
-    assert "\n" not in str(refused.value)
+    said = str(refused.value)
+    assert re.search(r"was not kept: recall changes by -\d+\.\d points \(± \d+", said)
+    assert f"text to image: R@1 {100 * measured.recall_at_1:.1f} → " in said
+    assert f"R@10 {100 * measured.recall_at_10:.1f} → " in said
+    assert "\n" not in said
 
 
 def test_recall_may_fall_by_half_a_point_and_agreement_to_its_bound() -> None:
@@ -185,14 +189,13 @@ def test_recall_may_fall_by_half_a_point_and_agreement_to_its_bound() -> None:
     refusal = replace(good, agreement=0.849).refusal()
     assert refusal is not None
     assert "84.9%" in refusal
-    fallen = {way: {"recall@10": Change(0.8, 0.795)} for way in ("text_to_image", "image_to_text")}
-    judged = replace(good, agreement=None, recall=fallen)
+    figures = {f"recall@{k}": Change(0.8, 0.79) for k in (1, 5, 10)}
+    judged = replace(good, agreement=None, recall_change=-0.005, recall_margin=0.006)
     assert judged.refusal() is None
-    fallen["image_to_text"]["recall@10"] = Change(0.8, 0.794)
-    refusal = judged.refusal()
+    refusal = replace(judged, recall_change=-0.006, recall={"text_to_image": figures}).refusal()
     assert refusal is not None
-    assert "image to text from 80.0 to 79.4" in refusal
-    assert "text to image" not in refusal
+    assert refusal.startswith("recall changes by -0.6 points (± 0.6 by chance), where 0.5 may")
+    assert "R@10 80.0 → 79.0" in refusal
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from searchx.cli.options import JsonOption, LibraryOption, place, read_path
 from searchx.cli.output import print_result, stoppable
 
 if TYPE_CHECKING:
-    from searchx.quantizing import Change, Quantized
+    from searchx.quantizing import Quantized
 
 _STOPPED = "stopped; nothing was kept"
 
@@ -70,9 +70,9 @@ def _lines(made: "Quantized") -> Iterator[str]:
     yield f"{name} is made: pictures in 8 bits, texts as by {base}"
     unread = f"; {made.unreadable:,} cannot be read" if made.unreadable else ""
     yield f"calibrated on {made.calibrated:,} pictures, judged by {made.checked:,} others{unread}"
-    for way, of in made.recall.items():
-        figures = ", ".join(f"{key} {_percents(of[key])}" for key in of if key.startswith("recall"))
-        yield f"{way.replace('_', ' ')}: {figures}"
+    if made.recall:
+        yield from made.figures().split("; ")
+        yield f"in the mean, {made.recall_words()}"
     if made.agreement is not None:
         yield (
             f"of the first ten answers to everyday questions, {made.agreement:.1%} are those of "
@@ -89,7 +89,3 @@ def _lines(made: "Quantized") -> Iterator[str]:
     )
     yield f"a new library by it: searchx index --model {name} FOLDER"
     yield f"a library that is there: searchx migrate --to {name}"
-
-
-def _percents(change: "Change") -> str:
-    return f"{100 * change.before:.1f} → {100 * change.after:.1f}"
