@@ -40,6 +40,12 @@ class Cursor:
             raise BadInput("the cursor belongs to another query; ask for the first page again")
         return cls(key, id, digest)
 
+    @staticmethod
+    def readdressed(text: str, asked: bytes) -> str:
+        """Give a cursor as one of another query that has the same hits; raises BadInput."""
+        key, id, _ = _PLACE.unpack(_unpacked(text))
+        return Cursor(key, id, asked).written()
+
     def precedes(self, keys: NDArray[np.float64], ids: Ids) -> NDArray[np.bool_]:
         """Tell which of some items come after this place, (n,)."""
         return np.asarray((keys < self.key) | ((keys == self.key) & (ids > self.id)))

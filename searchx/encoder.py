@@ -6,6 +6,7 @@ merely names a model pays for them.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
@@ -28,7 +29,7 @@ from searchx.presets import PRESETS
 from searchx.records import Pixels, Space, Vectors
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import files_in
-from searchx.runtime.preparing import prepared
+from searchx.runtime.preparing import has_gpu, prepared
 from searchx.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _FEW_TEXTS = 32  # in one call, as they come from queries
 _FEW_IMAGES = 4
 _SMALL = 100_000_000  # weights of a tower that one core can compute with
 
+_LOG: Final = logging.getLogger(__name__)
 _SETTING = threading.Lock()  # of torch's number of threads, which is read and set back
 
 Announce: TypeAlias = Callable[[str], None]  # told one line before a download
@@ -98,9 +100,20 @@ def load_encoder(
             f'{base_of(name)}", or bring it by "searchx models import"'
         )
     found = prepared(name, local_files(name), device, announce)
-    if not isinstance(found, str):
-        return found
-    return OpenClipEncoder(name, device, announce, f"torch ({found})")
+    encoder: OpenClipEncoder | CompiledEncoder
+    if isinstance(found, str):
+        encoder = OpenClipEncoder(name, device, announce, f"torch ({found})")
+    else:
+        encoder = found
+    _LOG.info("%s is computed by %s", name, encoder.runtime)
+    return encoder
+
+
+def is_as_at_prompt(encoder: Encoder) -> bool:
+    """Tell whether an encoder gives, to the digit, what one does that is loaded for device cpu."""
+    if isinstance(encoder, OpenClipEncoder):
+        return encoder.device == "cpu" and not has_gpu()  # where one is, the prompt may prepare
+    return isinstance(encoder, CompiledEncoder)
 
 
 def _load_eight_bit(made: EightBit, device: str, announce: Announce | None) -> CompiledEncoder:
@@ -228,6 +241,7 @@ class OpenClipEncoder:
     ) -> None:
         self.runtime = runtime
         self._device = choose_device(device)
+        self.device = self._device.type
         self._model, self._tokenizer = _load_mapped(name, announce)
         self._tokens = Tokens(self._model, self._tokenizer)
         self._begin()

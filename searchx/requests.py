@@ -7,7 +7,7 @@ import numpy as np
 
 from searchx.errors import BadInput
 from searchx.filters import FILTERS, All, Either, Filter, Is, Not
-from searchx.query import parse, parse_filter
+from searchx.query import parse, parse_filter, query_as_json
 from searchx.records import COLLECTION, KINDS, Kind, Query, Target
 
 MAX_K: Final = 10_000
@@ -76,6 +76,16 @@ def checked_target(target: Target) -> Target:
     if target not in _TARGETS:
         raise BadInput(f'kind "{target}" is not known; use image, text or both')
     return target
+
+
+def target_of(asked: Query, to: Target | None) -> Target:
+    """Tell what a query is to find: what it says itself, else `to`, else images."""
+    return checked_target(asked.to or kind_of(asked.where) or to or "image")
+
+
+def written_as(asked: Query, target: Target, group: bool, diversity: float) -> str:
+    """Write all that changes the order of hits: of this a cursor keeps the digest."""
+    return f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}"
 
 
 def check(k: int, diversity: float = 0.0, after: str | None = None) -> None:

@@ -25,11 +25,11 @@ from searchx.labelling import Labels
 from searchx.opened import TRIES
 from searchx.paging import Page, page
 from searchx.pictures.images import open_image
-from searchx.query import notice, query_as_json
+from searchx.query import notice
 from searchx.questions import Question, question_of
 from searchx.ranked import Order, Search
 from searchx.records import Answer, Explained, Hit, Item, Query, Target, Why
-from searchx.requests import asked_of, check, checked_target, kind_of, kinds_of
+from searchx.requests import asked_of, check, kinds_of, target_of, written_as
 from searchx.surveying import Surveys
 from searchx.views import View
 from searchx.words import called
@@ -70,9 +70,9 @@ class Library(Surveys, Arrays, Adding, Labels):
         empty query, an unreadable picture, and values that cannot be.
         """
         asked = asked_of(query, where)
-        target = checked_target(asked.to or kind_of(asked.where) or to or "image")
+        target = target_of(asked, to)
         check(k, diversity, after)
-        written = f"{query_as_json(replace(asked, to=None))} {target} {group} {diversity}"
+        written = written_as(asked, target, group, diversity)
         digest = digest_of(written)
         cursor = None if after is None else Cursor.read(after, digest)
         told = query if isinstance(query, str) else None

@@ -312,12 +312,15 @@ def _index(index: "IndexState") -> str:
 
 
 def _numbers(hit: "Hit") -> str:
-    """Give the numbers behind a hit, those that there are."""
+    """Give the numbers behind a hit, those that there are; rounded as its JSON is, and then more.
+
+    So they are the same whether the hit was found here or came from a server.
+    """
     was_compared = hit.relevance is not None or hit.why.rank is not None
-    numbers = [f"cosine {hit.score:.3f}"] if was_compared else []
-    numbers += [] if hit.relevance is None else [f"relevance {hit.relevance:.3f}"]
+    numbers = [f"cosine {round(hit.score, 6):.3f}"] if was_compared else []
+    numbers += [] if hit.relevance is None else [f"relevance {round(hit.relevance, 4):.3f}"]
     numbers += [f"rank {hit.why.rank:,} by its vector"] if hit.why.rank else []
-    numbers += [f"lowered by {hit.why.lowered:.3f}"] if hit.why.lowered else []
+    numbers += [f"lowered by {round(hit.why.lowered, 6):.3f}"] if hit.why.lowered else []
     return ", ".join(numbers) or "not compared"
 
 

@@ -17,15 +17,18 @@ Address = tuple[str, int]
 
 @contextmanager
 def served(
-    application: ASGIApp, bounds: Limits = limits.DEFAULT, proxies: tuple[str, ...] = ()
+    application: ASGIApp,
+    bounds: Limits = limits.DEFAULT,
+    proxies: tuple[str, ...] = (),
+    beside: tuple[socket.socket, ...] = (),
 ) -> Iterator[Address]:
-    """Serve on a free port of this machine, as the command does."""
+    """Serve on a free port of this machine, and on sockets beside it, as the command does."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = limits.config(
         application, proxies, bounds, log_level="critical", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener, *beside],), daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)

@@ -61,7 +61,10 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime": set[str](),
     "searchx.runtime.openvino": set[str](),
     "searchx.runtime.wording": set[str](),
+    "searchx.cache": set[str](),
+    "searchx.running": {"searchx.cache"},
     "searchx.runtime.entries": {
+        "searchx.cache",
         "searchx.durable",
         "searchx.fitting",
         "searchx.runtime.openvino",

@@ -45,6 +45,7 @@ class Service:
     most_at_once: int = MOST_AT_ONCE
     shared: Path | None = None  # a folder for what the processes of one service share
     failed: Callable[[SearchxError], None] | None = None  # told when the model cannot be had
+    loaded: Callable[[], None] | None = None  # told when no query has to wait any more
 
 
 class _Route(Route):
@@ -80,7 +81,7 @@ def create_app(
     starts, it loads the model in the background.
     """
     service = service or Service()
-    loading, metrics = Loading(library, service.failed), Metrics(library)
+    loading, metrics = Loading(library, service.failed, service.loaded), Metrics(library)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -15,19 +15,21 @@ _WAITING: Final = "the model is still being loaded"
 class Loading:
     """Brings a library into the state in which no query waits for anything but its own work.
 
-    `failed` is told, in the thread that loads, why the model cannot be had. What else may fail,
-    such as a library that has nothing in it yet, is tried again when somebody asks whether the
-    server is ready, `again` seconds after it failed.
+    `failed` is told, in the thread that loads, why the model cannot be had, and `loaded` that all
+    is there. What else may fail, such as a library that has nothing in it yet, is tried again when
+    somebody asks whether the server is ready, `again` seconds after it failed.
     """
 
     def __init__(
         self,
         library: Library,
         failed: Callable[[SearchxError], None] | None = None,
+        loaded: Callable[[], None] | None = None,
         again: float = AGAIN,
     ) -> None:
         self._library = library
         self._failed = failed
+        self._loaded = loaded
         self._again = again
         self._error: Exception | None = None
         self._ended = 0.0
@@ -60,6 +62,8 @@ class Loading:
         try:
             self._library.ask("a photo", 1)  # reads model, index and what is usual in the library
             self._error = None
+            if self._loaded is not None:
+                self._loaded()
         except (ModelError, SpaceMismatch) as error:
             self._error = error
             if self._failed is not None:

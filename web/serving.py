@@ -16,7 +16,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Final
 
+from searchx.encoder import is_as_at_prompt
 from searchx.errors import BadInput, ModelError, SearchxError
+from searchx.running import Offer, offered
 from searchx.search import Library
 from web.access import Access
 
@@ -53,12 +55,26 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def serve_alone(library: Library, listener: socket.socket, settings: Settings) -> None:
+    """Answer on the socket, and this user's other commands as well where no token is asked for."""
+    if settings.access.token:
+        serve(library, listener, settings)
+        return
+    with offered(settings.directory) as offer:
+        serve(library, listener, settings, offer=offer)
+
+
 def serve(
-    library: Library, listener: socket.socket, settings: Settings, shared: Path | None = None
+    library: Library,
+    listener: socket.socket,
+    settings: Settings,
+    shared: Path | None = None,
+    offer: Offer | None = None,
 ) -> None:
     """Answer on the socket until the process is told to stop, then finish what is running.
 
-    The model is loaded meanwhile; raises what it cannot be had for.
+    The model is loaded meanwhile; raises what it cannot be had for. Then the `offer` is shown, if
+    its answers are those that a command would give by itself.
     """
     import uvicorn
 
@@ -74,7 +90,11 @@ def serve(
         failures.append(error)
         server.should_exit = True
 
-    service = Service(to_stderr, settings.log_queries, shared=shared, failed=give_up)
+    def show() -> None:
+        if offer is not None and is_as_at_prompt(library.encoder):
+            offer.show()
+
+    service = Service(to_stderr, settings.log_queries, shared=shared, failed=give_up, loaded=show)
     access = settings.access
     app = create_app(
         library,
@@ -91,7 +111,7 @@ def serve(
         timeout_graceful_shutdown=_FINISHING,
     )
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    server.run(sockets=[listener] if offer is None else [listener, offer.listener])
     if failures:
         raise failures[0]
 

@@ -7,8 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from searchx.cli.options import JsonOption, LibraryOption, place, read_path, spelled
-from searchx.cli.output import print_json, print_lines, stoppable, tell
+from searchx.cli.options import (
+    JsonOption,
+    LibraryOption,
+    VerboseOption,
+    place,
+    read_path,
+    spelled,
+)
+from searchx.cli.output import print_json, print_lines, stoppable, tell, verbosely
 from searchx.errors import BadInput
 
 
@@ -55,6 +62,7 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Tell how it was searched, and what hits are worth.")
     ] = False,
+    verbose: VerboseOption = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,20 +80,26 @@ def search(
     if like is not None and not 0 < like < 2**63:
         raise BadInput(f"there is no item {like} in this library")
     from searchx.cli import hits
-    from searchx.cli.meter import Meter
-    from searchx.search import Library
-    from searchx.terminal import console
 
-    meter = Meter(console(stderr=True), "searching")
-    # One query is computed before a GPU would be ready.
-    with Library.open(place(library), device="cpu", announce=meter.say) as opened:
-        if random:
-            kind: Literal["image", "text"] = "text" if to == "text" else "image"
-            return hits.print_sample(opened, k, kind, where, seed, as_json)
-        typed = hits.Asked(text or "", image, like, to, k, where, after, group, diverse)
-        query = typed.query()
-        with meter:
-            answer = typed.answer(opened, query)
+    directory = place(library)
+    typed = hits.Asked(text or "", image, like, to, k, where, after, group, diverse)
+    with verbosely(verbose):
+        found = None if random else hits.from_server(directory, typed)
+        if found is not None:
+            return hits.print_answer(typed, *found, as_json, explain)
+        from searchx.cli.meter import Meter
+        from searchx.search import Library
+        from searchx.terminal import console
+
+        meter = Meter(console(stderr=True), "searching")
+        # One query is computed before a GPU would be ready.
+        with Library.open(directory, device="cpu", announce=meter.say) as opened:
+            if random:
+                kind: Literal["image", "text"] = "text" if to == "text" else "image"
+                return hits.print_sample(opened, k, kind, where, seed, as_json)
+            query = typed.query()
+            with meter:
+                answer = typed.answer(opened, query)
     return hits.print_answer(typed, query, answer, as_json, explain)
 
 
@@ -165,7 +179,7 @@ def serve(
         opened.check()
         tell(f"searchx serves on {serving.address(listener)} (stop with Ctrl-C)")
         if workers == 1:
-            serving.serve(opened, listener, settings)
+            serving.serve_alone(opened, listener, settings)
         else:
             serving.serve_by_several(listener, settings, workers)
 

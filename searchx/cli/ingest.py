@@ -13,11 +13,19 @@ from searchx.cli.options import (
     JsonOption,
     LibraryOption,
     ModelOption,
+    VerboseOption,
     place,
     read_path,
     spelled,
 )
-from searchx.cli.output import print_json, print_lines, print_result, stoppable, working
+from searchx.cli.output import (
+    print_json,
+    print_lines,
+    print_result,
+    stoppable,
+    verbosely,
+    working,
+)
 from searchx.errors import BadInput
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ def index(
     ] = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    verbose: VerboseOption = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,9 +88,11 @@ def index(
     options = Options(prune=prune, deep=deep, retry=retry)
     rules = _rules(include, exclude, text_column, image_column)
     if watch:
-        _watch(place(library), paths or (), model, device, options, rules, as_json)
+        with verbosely(verbose):
+            _watch(place(library), paths or (), model, device, options, rules, as_json)
         return
-    with stoppable(STOPPED), Meter(console(stderr=True), "indexing") as meter:
+    shown = Meter(console(stderr=True), "indexing")
+    with stoppable(STOPPED), verbosely(verbose), shown as meter:
         report = index_into(
             place(library),
             paths or (),

@@ -1,6 +1,7 @@
 """How commands print, and how they end: results on stdout, all else on stderr."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -39,6 +40,30 @@ def tell(line: str) -> None:
     from searchx.terminal import visible
 
     print(visible(line), file=sys.stderr)
+
+
+class _Told(logging.Handler):
+    """Tells what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(record.getMessage())
+
+
+@contextmanager
+def verbosely(asked: bool) -> Iterator[None]:
+    """Tell also what searchx notes beside its work, where that was asked for."""
+    if not asked:
+        yield
+        return
+    log, told = logging.getLogger("searchx"), _Told()
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(told)
+    try:
+        yield
+    finally:
+        log.removeHandler(told)
+        log.setLevel(level)
 
 
 def flushed(code: int) -> int:

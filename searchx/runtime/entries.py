@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from searchx.cache import cache_directory
 from searchx.durable import sync
 from searchx.fitting import Fitting
 from searchx.runtime.openvino import installed_version
@@ -65,7 +66,7 @@ class Entries:
     """The prepared models of this user."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory or _usual_directory()
+        self.directory = directory or cache_directory() / "models"
 
     def known(self, name: str, files: Sequence[str] | None) -> Known | None:
         """Tell what is known of a model, by the files it is loaded from now.
@@ -201,14 +202,6 @@ def files_in(directory: Path) -> list[str]:
         return sorted(str(file) for file in directory.iterdir() if file.is_file())
     except OSError:
         return []
-
-
-def _usual_directory() -> Path:
-    if chosen := os.environ.get("SEARCHX_CACHE"):
-        return Path(chosen).absolute() / "models"
-    import platformdirs
-
-    return platformdirs.user_cache_path("searchx", appauthor=False) / "models"
 
 
 def _versions() -> str:

@@ -4,7 +4,7 @@
 
 Measured with the model prepared for the processor and with torch (``SEARCHX_RUNTIME=torch``), in
 turns; the table gives the median and the least of each, and the processor time beside. "serve" is
-until /readyz answers that no query has to wait.
+until /readyz answers that no query has to wait, "beside" a search while it runs.
 """
 
 import os
@@ -14,8 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from statistics import median
 from typing import TypeAlias
 
@@ -35,19 +35,31 @@ def searched(library: str, settings: dict[str, str]) -> Seconds:
     return time.perf_counter() - started, used
 
 
+def searched_beside(library: str, settings: dict[str, str]) -> Seconds:
+    with serving(library, settings):
+        return searched(library, settings)
+
+
 def served(library: str, settings: dict[str, str]) -> Seconds:
+    started = time.perf_counter()
+    with serving(library, settings) as server:
+        passed = time.perf_counter() - started
+        used = psutil.Process(server.pid).cpu_times()
+        return passed, used.user + used.system
+
+
+@contextmanager
+def serving(library: str, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a server run that no query has to wait for."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = time.perf_counter()
     command = [*COMMAND, "serve", "--library", library, "--port", str(port)]
     with subprocess.Popen(command, env=settings, stderr=subprocess.DEVNULL) as server:
         try:
             while not is_ready(f"http://127.0.0.1:{port}/readyz"):
                 time.sleep(0.01)
-            passed = time.perf_counter() - started
-            used = psutil.Process(server.pid).cpu_times()
-            return passed, used.user + used.system
+            yield server
         finally:
             server.terminate()
 
@@ -64,6 +76,7 @@ def main(library: str, rounds: str = "5") -> None:
     steps: dict[str, Callable[[str, dict[str, str]], Seconds]] = {
         "search": searched,
         "serve": served,
+        "beside": searched_beside,
     }
     for name, step in steps.items():
         step(library, prepared)  # reads what is read into memory, and prepares once

@@ -69,7 +69,7 @@ def test_the_command_lets_in_who_it_is_told(place: Place, tmp_path: Path) -> Non
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     token = ["--token-file", str(tmp_path / "token")]
     options = ["--host", "0.0.0.0", "--port", "0", *token, "--allow-host", "nas"]
-    process = started(["serve", *options], place.library)
+    process = started(["serve", *options], place.library, SEARCHX_CACHE=str(tmp_path / "cache"))
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
@@ -80,6 +80,7 @@ def test_the_command_lets_in_who_it_is_told(place: Place, tmp_path: Path) -> Non
         assert answered(address, **bearer) == 200
         assert answered(address, **bearer, Host="nas") == 200
         assert answered(address, **bearer, Host="evil.example") == 400
+        assert not (tmp_path / "cache" / "serving").exists()  # nobody is let in beside the token
     finally:
         process.terminate()
         process.communicate(timeout=60)
