@@ -26,7 +26,7 @@ from searchx.fitting import Fit, Fitting
 from searchx.forking import renew_in_children
 from searchx.halving import in_halves
 from searchx.presets import PRESETS
-from searchx.records import Pixels, Space, Vectors
+from searchx.records import Pairing, Pixels, Space, Vectors
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import files_in
 from searchx.runtime.preparing import has_gpu, prepared
@@ -107,6 +107,12 @@ def load_encoder(
         encoder = found
     _LOG.info("%s is computed by %s", name, encoder.runtime)
     return encoder
+
+
+def pairing_of(encoder: Encoder) -> Pairing | None:
+    """Tell how an encoder reads a cosine as the chance of a pair; None for most, which do not."""
+    found = getattr(encoder, "pairing", None)
+    return found if isinstance(found, Pairing) else None
 
 
 def is_as_at_prompt(encoder: Encoder) -> bool:
@@ -249,6 +255,7 @@ class OpenClipEncoder:
         self._model.eval().requires_grad_(False)
         towers.materialise_texts(self._model, self._device)
         digest = digest_of(self._model.state_dict(), self._model.visual.preprocess_cfg)
+        self.pairing = _pairing_of(self._model)
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
@@ -364,6 +371,14 @@ class OpenClipEncoder:
             torch.autocast(self._device.type, half, enabled=on_gpu),
         ):
             return _unit_rows(work())
+
+
+def _pairing_of(model: Any) -> Pairing | None:
+    """Give what a model was trained to make of a cosine; None where it only orders them."""
+    bias = getattr(model, "logit_bias", None)
+    if bias is None:
+        return None
+    return Pairing(float(model.logit_scale.exp()), float(bias))
 
 
 def _compute_alone() -> None:

@@ -28,7 +28,8 @@ def save_model(
     """Write an open_clip model as a directory, weights in half precision.
 
     Where `precision` is None, in their own. `state` is what to write where that is not the model's
-    own. The weights are replaced as a whole or not at all. Raises LibraryFull.
+    own; without a ``logit_bias`` in it, what is written has none. The weights are replaced as a
+    whole or not at all. Raises LibraryFull.
     """
     from safetensors.torch import save_file
 
@@ -45,6 +46,8 @@ def save_model(
         key: value.detach().to("cpu", (value.is_floating_point() and precision) or value.dtype)
         for key, value in (state or model.state_dict()).items()
     }
+    if "logit_bias" not in weights:
+        config["model_cfg"].pop("init_logit_bias", None)
     with replacing(directory / "open_clip_model.safetensors") as beside:
         save_file({key: value.contiguous() for key, value in weights.items()}, beside)
         beside.chmod(0o644)  # safetensors keeps it to its writer; a model is for everybody

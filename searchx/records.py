@@ -42,6 +42,18 @@ class Space:
     dim: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How a model that judges pairs one by one, as SigLIP does, reads a cosine as log-odds.
+
+    A sigmoid of scale · cosine + bias is the probability that a picture and a text are a pair, in
+    the batches that it was trained on (Zhai et al. 2023, arXiv:2303.15343).
+    """
+
+    scale: float  # above zero
+    bias: float
+
+
 class Unchanging(dict[str, _V]):
     """A dict that nobody can change: it is part of a record, which several may hold.
 

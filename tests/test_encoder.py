@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from searchx.encoder import Encoder, canonical_name, load_encoder
+from searchx.encoder import Encoder, OpenClipEncoder, canonical_name, load_encoder
 from searchx.errors import BadInput, ModelError
 from searchx.halving import in_halves
+from searchx.labels.classifier import Classifier
+from searchx.labels.vocabulary import Vocabulary
 from searchx.presets import PRESETS
 from searchx.records import Vectors
+from searchx.relevance import Background, Direction
 from tests.tiny_model import assert_cut_at_the_limit, save_tiny_model
 
 
@@ -181,6 +184,33 @@ def test_a_word_without_end_is_counted_in_bounded_time(tiny: Encoder) -> None:
     """The tokenizer's own time for a word grows with the square of its length: hours for this."""
     letters = random.Random(0).choices(string.ascii_lowercase, k=200_000)
     assert tiny.count_tokens(["".join(letters)])[0] > 50_000
+
+
+def test_a_model_that_judges_pairs_says_itself_how_likely_labels_fit(
+    tiny: Encoder, tmp_path: Path
+) -> None:
+    import torch
+
+    judge = OpenClipEncoder(save_tiny_model(tmp_path / "judge", bias=-6.0), "cpu")
+    assert judge.pairing is not None and judge.pairing.bias == -6.0
+    assert judge.pairing.scale == pytest.approx(1 / 0.07)
+    random = np.random.default_rng(0)
+    pixels = [random.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(3)]
+    texts = ["a dog", "a red car", "the sea"]
+    said = [f"{one.split()[-1]}: {one}" for one in texts]
+    rows, references = judge.embed_images(pixels), judge.embed_texts(["some", "everyday", "words"])
+    background = Background.of(Direction("text", "image"), 3, rows, references)
+    shares = Classifier.of(Vocabulary.of(said), judge, background).shares(rows)
+    model, tokenizer = judge.parts()
+    with torch.inference_mode():
+        seen = torch.from_numpy(rows)
+        read = torch.nn.functional.normalize(model.encode_text(tokenizer(texts)), dim=-1)
+        expected = torch.sigmoid(model.logit_scale.exp() * seen @ read.T + model.logit_bias)
+    np.testing.assert_allclose(shares, expected.numpy(), rtol=1e-3)
+    grouped = Classifier.of(Vocabulary.of([" | ".join(said)]), judge, background).shares(rows)
+    odds = shares / (1 - shares)
+    np.testing.assert_allclose(grouped, odds / (1 + odds.sum(1, keepdims=True)), rtol=1e-3)
+    assert getattr(tiny, "pairing", None) is None  # most models only tell what is nearer
 
 
 def test_the_same_weights_are_the_same_space_wherever_they_lie(

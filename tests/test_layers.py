@@ -63,7 +63,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime.wording": set[str](),
     "searchx.cache": set[str](),
     "searchx.running": {"searchx.cache"},
-    "searchx.runtime.entries": {
+    "searchx.runtime.entries": RECORDS
+    | {
         "searchx.cache",
         "searchx.durable",
         "searchx.fitting",

@@ -239,6 +239,8 @@ def test_a_model_with_a_tokenizer_of_hugging_face_is_prepared_as_well(tmp_path: 
     compiled = load_encoder(str(place), "cpu")
     assert isinstance(compiled, CompiledEncoder), compiled
     assert compiled.text_limit == plain.text_limit == 16
+    assert plain.pairing is not None and plain.pairing.bias == -10
+    assert compiled.pairing == plain.pairing
     assert np.allclose(compiled.embed_texts(TEXTS), plain.embed_texts(TEXTS), atol=1e-6)
     assert_cut_at_the_limit(compiled)
 

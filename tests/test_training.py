@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from searchx.encoder import load_encoder
+from searchx.encoder import load_encoder, pairing_of
 from searchx.errors import BadInput
 from searchx.evaluation import evaluate
 from searchx.pairs import Pair
 from searchx.training import Settings, train
 from tests.colour import COLOURS, paint
+from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SAID: Callable[[str], None] = lambda _: None  # noqa: E731
@@ -51,18 +52,19 @@ def test_training_in_full_learns_colours(
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_training_the_heads_leaves_the_towers_alone(
-    tiny_model: Path, pairs: list[Pair], tmp_path: Path
-) -> None:
+def test_training_the_heads_leaves_the_towers_alone(pairs: list[Pair], tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
+    name = save_tiny_model(tmp_path / "model", bias=-10.0)
     settings = Settings(
         tmp_path / "out", method="head", epochs=10, batch=8, rate=1e-2, validation=0.2, patience=10
     )
-    out = train(str(tiny_model), pairs, settings, SAID)
-    before = load_file(tiny_model / "open_clip_model.safetensors")
+    out = train(name, pairs, settings, SAID)
+    before = load_file(tmp_path / "model" / "open_clip_model.safetensors")
     after = load_file(out / "open_clip_model.safetensors")
-    changed = {key for key in before if not torch.equal(before[key].half(), after[key].half())}
+    assert before.keys() - after.keys() == {"logit_bias"}  # it would not fit what was trained
+    assert pairing_of(load_encoder(str(out))) is None
+    changed = {key for key in after if not torch.equal(before[key].half(), after[key].half())}
     assert changed
     assert changed <= {"visual.proj", "text_projection", "logit_scale", "text.text_projection"}
 

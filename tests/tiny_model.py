@@ -30,8 +30,8 @@ MODEL = {
 PREPROCESSING = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 
-def save_tiny_model(directory: Path, seed: int = 0) -> str:
-    """Write the model directory and give the name to load it by."""
+def save_tiny_model(directory: Path, seed: int = 0, bias: float | None = None) -> str:
+    """Write the model directory and give the name to load it by; with a bias, SigLIP's kind."""
     import torch
     from open_clip import CLIP
     from safetensors.torch import save_file
@@ -39,12 +39,13 @@ def save_tiny_model(directory: Path, seed: int = 0) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        weights = CLIP(**MODEL).state_dict()
+        shape = MODEL | ({} if bias is None else {"init_logit_bias": bias})
+        weights = CLIP(**shape).state_dict()
     save_file(
         {name: one.contiguous() for name, one in weights.items()},
         directory / "open_clip_model.safetensors",
     )
-    config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESSING}
+    config = {"model_cfg": shape, "preprocess_cfg": PREPROCESSING}
     (directory / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
     return f"local-dir:{directory}"
 

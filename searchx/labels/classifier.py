@@ -5,6 +5,9 @@ their spread above their mean, less what the picture has with captions of any ki
 pictures come near to everything. A logistic curve over the two gives the chance that the label
 fits. Its constants were fitted with the model ``mini`` on the object labels of COCO, one label at
 a time left out (``python -m tests.benchmarks.bench_labels PAIRS... --fit``).
+
+A model that was trained to tell pairs one by one brings a curve of its own (`Pairing`), which says
+what its cosines mean in any library: it takes the place of the fitted one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchx.batching import embedded_means
-from searchx.encoder import Encoder
+from searchx.encoder import Encoder, pairing_of
 from searchx.labels.vocabulary import Label, Vocabulary
 from searchx.prompts import ensemble_for
-from searchx.records import Ids, Vectors
+from searchx.records import Ids, Pairing, Vectors
 from searchx.relevance import Background, Level
 
 Shares = NDArray[np.float32]  # (n, labels), in [0, 1]
@@ -62,6 +65,7 @@ class Classifier:
     vectors: Vectors  # (labels, dim)
     usual: Vectors  # (dim,), the mean of everyday captions
     level: Level  # of their cosines with pictures of the library
+    pairing: Pairing | None = None  # what the model itself makes of a cosine
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, encoder: Encoder, background: Background) -> "Classifier":
@@ -71,6 +75,7 @@ class Classifier:
             label_vectors(encoder, vocabulary.labels),
             background.references.mean(axis=0),
             background.hit,
+            pairing_of(encoder),
         )
 
     def classified(self, ids: Ids, rows: Vectors) -> Classified:
@@ -79,13 +84,19 @@ class Classifier:
 
     def shares(self, rows: Vectors) -> Shares:
         """Give the chance that each label fits, (n, labels)."""
-        above = self.level.above(rows @ self.vectors.T)  # (n, labels)
-        usual = self.level.above(rows @ self.usual)[:, None]  # (n, 1)
-        odds = np.exp(np.clip(BASE + SCORE * above + USUAL * usual, -60, 60))
+        odds = np.exp(np.clip(self._log_odds(rows), -60, 60))
         others = odds.copy()
         for columns in _columns(self.vocabulary):  # one of them, or none
             others[:, columns] = odds[:, columns].sum(axis=1, keepdims=True)
         return cast(Shares, (odds / (1 + others)).astype(np.float32))
+
+    def _log_odds(self, rows: Vectors) -> NDArray[np.floating]:
+        cosines = rows @ self.vectors.T  # (n, labels)
+        if self.pairing is not None:
+            return np.asarray(self.pairing.scale * cosines + self.pairing.bias)
+        above = self.level.above(cosines)
+        usual = self.level.above(rows @ self.usual)[:, None]  # (n, 1)
+        return np.asarray(BASE + SCORE * above + USUAL * usual)
 
 
 def label_vectors(encoder: Encoder, labels: Sequence[Label]) -> Vectors:

@@ -38,6 +38,7 @@ class CompiledEncoder:
         self.space = Space(name, entry.digest, entry.dim)
         self.fit = entry.fit
         self.text_limit = entry.wording.limit
+        self.pairing = entry.pairing
         self.runtime = "OpenVINO"
         self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
         self._images = _Tower(place / IMAGES, entry.image_weights, _IMAGES)

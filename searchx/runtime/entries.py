@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from searchx.cache import cache_directory
 from searchx.durable import sync
 from searchx.fitting import Fitting
+from searchx.records import Pairing
 from searchx.runtime.openvino import installed_version
 from searchx.runtime.wording import Wording
 
@@ -27,7 +28,7 @@ IMAGES: Final = "images.xml"
 TEXTS: Final = "texts.xml"
 TOKENIZER: Final = "tokenizer.json"
 _MANIFEST: Final = "manifest.json"
-_FORM: Final = 1  # of what the exporter writes; another one makes all entries anew
+_FORM: Final = 2  # of what the exporter writes; another one makes all entries anew
 _OLD: Final = 24 * 3600.0  # seconds after which what is half made has been given up
 
 Stamp: TypeAlias = tuple[str, int, int]  # a file: path, size, time of change
@@ -52,6 +53,7 @@ class Entry:
     image_weights: int  # how many numbers a picture is computed with
     text_weights: int
     agreement: Agreement | None = None
+    pairing: Pairing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def read_manifest(directory: Path) -> Entry:
     told = _read(directory / _MANIFEST)
     try:
         fit, wording, agreement = told["fit"], told["wording"], told["agreement"]
+        pairing = told["pairing"]
         return Entry(
             digest=told["digest"],
             dim=told["dim"],
@@ -170,6 +173,7 @@ def read_manifest(directory: Path) -> Entry:
             image_weights=told["image_weights"],
             text_weights=told["text_weights"],
             agreement=agreement and Agreement(**agreement),
+            pairing=pairing and Pairing(**pairing),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{directory} holds no prepared model ({error})") from error

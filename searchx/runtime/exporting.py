@@ -112,6 +112,7 @@ def _make(encoder: OpenClipEncoder, entries: Entries, place: Path) -> None:
             wording=wording,
             image_weights=towers.size_of_images(model),
             text_weights=towers.size_of_texts(model),
+            pairing=encoder.pairing,
         )
         write_manifest(entry, beside)
         agreement = _compare(encoder, CompiledEncoder(encoder.space.name, beside))

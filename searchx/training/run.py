@@ -81,7 +81,10 @@ def train(
 
     def keep_best() -> None:
         if process.leads:
-            save_model(*loaded, model, settings.out, whole_weights(loaded[0]))
+            weights = whole_weights(loaded[0])
+            # What is trained for only orders cosines; a bias from before would tell wrong chances.
+            weights.pop("logit_bias", None)
+            save_model(*loaded, model, settings.out, weights)
 
     course.run(keep_best)
     return settings.out
