@@ -20,6 +20,7 @@ from indexer.pipeline import MOST_WORKERS, cores
 from indexer.rules import Rules
 from searchx.catalog import Catalog
 from searchx.contents import candidates
+from searchx.cutting import tell_cost
 from searchx.encoder import Announce, Encoder, canonical_name, load_encoder
 from searchx.errors import BadInput, LibraryInUse, ModelError, SearchxError
 from searchx.identity import digest_bytes, digest_text
@@ -144,6 +145,8 @@ def _encoder_for(
             raise BadInput("no migration is under way; name the model with --to")
         to = found.space.name
     encoder = load_encoder(canonical_name(to), device, announce) if isinstance(to, str) else to
+    if found is None:
+        tell_cost(encoder, announce)
     if found is not None and encoder.space.name == found.space.name:
         _check_weights(found.space, encoder.space)
     return encoder

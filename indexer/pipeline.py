@@ -21,8 +21,9 @@ from indexer.stages import Before, Stages
 from indexer.tally import Tally
 from searchx.backdrops import Backdrops
 from searchx.catalog import Catalog
+from searchx.cutting import parted, tell_cost
 from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, canonical_name, load_encoder
-from searchx.errors import NoLibrary, SpaceMismatch
+from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.progress import note_runs
 from searchx.records import Pace, Report, Skipped, Space
 from searchx.references import references_of
@@ -157,7 +158,10 @@ def supply_of(
     name = _model_for(library, encoder)
     space = _space_of(library)
     if space is None or name != space.name:
-        return load_encoder(name, device, announce)
+        loaded = load_encoder(name, device, announce)
+        if space is None:
+            tell_cost(loaded, announce)
+        return loaded
     return _Own(library, device, announce)
 
 
@@ -182,6 +186,19 @@ def model_of(library: Path) -> str:
     """Name the model that a library was made by, or the default one where there is no library."""
     space = _space_of(library)
     return space.name if space else DEFAULT_MODEL
+
+
+def model_of_dim(library: Path, model: str | None, dim: int | None) -> str | None:
+    """Name a model, by default the library's own, of whose vectors `dim` numbers are kept.
+
+    Raises BadInput where the name asks for another number of them.
+    """
+    if dim is None:
+        return model
+    whole, said = parted(model or model_of(library))
+    if model is not None and said not in (None, dim):
+        raise BadInput(f"{model} and --dim {dim} ask for different numbers; give one of the two")
+    return f"{whole}@{dim}"
 
 
 def _model_for(library: Path, name: str | None) -> str:

@@ -19,12 +19,12 @@ from searchx.encoder import (
     DEFAULT_MODEL,
     WEIGHTS_FILES,
     Announce,
-    canonical_name,
     digest_of,
     hub_repository,
     load_encoder,
     load_open_clip,
     local_files,
+    whole_name,
 )
 from searchx.errors import BadInput, LibraryFull, ModelError
 from searchx.records import Space
@@ -56,7 +56,7 @@ def pull(name: str, announce: Announce | None = None) -> Brought:
     Honours HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT. Raises ModelError, also for a file whose
     content is not what the hub says.
     """
-    name = canonical_name(name)
+    name = whole_name(name)
     encoder = load_encoder(name, "cpu", announce)
     checked = 0
     if local_files(name) is None and (repository := hub_repository(name)):
@@ -74,7 +74,7 @@ def export_model(name: str, to: Path, announce: Announce | None = None) -> Path:
     """
     if to.exists():
         raise BadInput(f"{to} is there already; name a new file or directory")
-    name = canonical_name(name)
+    name = whole_name(name)
     directory = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
         _write(name, directory, announce)
@@ -98,7 +98,7 @@ def import_model(source: Path, announce: Announce | None = None) -> Brought:
     """
     told = _told(source)
     name = told.get("name")
-    if name is not None and (not isinstance(name, str) or canonical_name(name) != name):
+    if name is not None and (not isinstance(name, str) or whole_name(name) != name):
         raise BadInput(f"{source} names a model that cannot be")
     place = place_of(name or re.sub(r"\.tar$", "", source.absolute().name))
     if name == DEFAULT_MODEL or place.exists():

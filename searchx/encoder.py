@@ -20,6 +20,7 @@ import numpy as np
 
 from searchx import towers
 from searchx.brought import brought
+from searchx.cutting import Cut, parted
 from searchx.eightbit import SUFFIX, EightBit, base_of, eight_bit, is_whole
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fit, Fitting
@@ -88,10 +89,14 @@ def load_encoder(
 ) -> Encoder:
     """Load a model by any of its usual names, or by the purpose of a preset.
 
-    Raises ModelError, in one line, when the name is unknown or the weights cannot be had.
-    `announce` is told, in one line, before anything is downloaded.
+    With ``@N`` behind it, the first N numbers of its vectors are kept, see `Cut`. Raises
+    ModelError, in one line, when the name is unknown or the weights cannot be had. `announce` is
+    told, in one line, before anything is downloaded.
     """
     name = canonical_name(name)
+    whole, dim = parted(name)
+    if dim is not None:
+        return Cut(load_encoder(whole, device, announce), dim)
     if (made := eight_bit(name)) is not None:
         return _load_eight_bit(made, device, announce)
     if _is_to_be_made(name):
@@ -109,6 +114,13 @@ def load_encoder(
     return encoder
 
 
+def load_by_torch(name: str, device: str = "auto", announce: Announce | None = None) -> Encoder:
+    """Load a model by its stored name, to be computed by torch wherever it could be otherwise."""
+    whole, dim = parted(name)
+    encoder = OpenClipEncoder(whole, device, announce)
+    return encoder if dim is None else Cut(encoder, dim)
+
+
 def pairing_of(encoder: Encoder) -> Pairing | None:
     """Tell how an encoder reads a cosine as the chance of a pair; None for most, which do not."""
     found = getattr(encoder, "pairing", None)
@@ -117,6 +129,8 @@ def pairing_of(encoder: Encoder) -> Pairing | None:
 
 def is_as_at_prompt(encoder: Encoder) -> bool:
     """Tell whether an encoder gives, to the digit, what one does that is loaded for device cpu."""
+    if isinstance(encoder, Cut):
+        return is_as_at_prompt(encoder.whole)
     if isinstance(encoder, OpenClipEncoder):
         return encoder.device == "cpu" and not has_gpu()  # where one is, the prompt may prepare
     return isinstance(encoder, CompiledEncoder)
@@ -185,9 +199,26 @@ def canonical_name(name: str) -> str:
 
     Accepts ``ViT-B-32/laion2b_s34b_b79k``, the same with ``__``, ``::`` or ``:`` between the
     two, an ``open_clip:`` in front, ``hf-hub:org/name``, ``local-dir:/path``, the path of a
-    model directory, or a preset's purpose; also with ``-int8`` behind it, see `eightbit`.
+    model directory, or a preset's purpose; each also with ``-int8`` behind it, see `eightbit`, and
+    with ``@N``, see `cutting`.
     """
-    name = name.strip().removeprefix("open_clip:")
+    whole, dim = parted(name.strip().removeprefix("open_clip:"))
+    return _canonical(whole) if dim is None else f"{_canonical(whole)}@{dim}"
+
+
+def whole_name(name: str) -> str:
+    """Give the one stored form of a model's name, where the model itself is needed.
+
+    Raises ModelError for one of which only the first numbers are meant.
+    """
+    known = canonical_name(name)
+    whole, dim = parted(known)
+    if dim is not None:
+        raise ModelError(f'"{known}" is a part of what a model gives; name the model, "{whole}"')
+    return known
+
+
+def _canonical(name: str) -> str:
     by_purpose = {preset.purpose: preset.model for preset in PRESETS}
     if name in by_purpose or name in by_purpose.values():
         return by_purpose.get(name, name)
@@ -210,9 +241,10 @@ def canonical_name(name: str) -> str:
 def is_of_ours(name: str) -> bool:
     """Tell whether a name that others wrote is safe to load: what it leads to, they cannot choose.
 
-    These are the presets, the weights that open_clip lists, and what was brought to this machine;
-    neither a repository of a hub nor a place on this machine.
+    With ``@N`` behind it or without. These are the presets, the weights that open_clip lists, and
+    what was brought to this machine; neither a repository of a hub nor a place on this machine.
     """
+    name, _ = parted(name)
     if any(name in (one.purpose, one.model) for one in PRESETS):
         return True
     if name.startswith("local-dir:") or _is_model_directory(name):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from searchx.encoder import Announce, canonical_name, load_open_clip, model_config
+from searchx.encoder import Announce, load_open_clip, model_config, whole_name
 from searchx.errors import LibraryFull
 
 
@@ -35,7 +35,7 @@ def save_model(
 
     directory.mkdir(parents=True, exist_ok=True)
     config = {
-        "model_cfg": model_config(canonical_name(name)),
+        "model_cfg": model_config(whole_name(name)),
         "preprocess_cfg": dict(model.visual.preprocess_cfg),
     }
     if hasattr(tokenizer, "tokenizer"):
@@ -72,5 +72,5 @@ def replacing(place: Path) -> Iterator[Path]:
 
 def load_model(name: str, announce: Announce | None = None) -> tuple[Any, Any]:
     """Load (model, tokenizer) to be trained, in full precision."""
-    model, tokenizer = load_open_clip(canonical_name(name), announce)
+    model, tokenizer = load_open_clip(whole_name(name), announce)
     return model.float(), tokenizer

@@ -11,7 +11,7 @@ from searchx.adding.spaces import is_given
 from searchx.backdrops import Backdrops
 from searchx.batching import QueryVectors
 from searchx.catalog import Catalog
-from searchx.encoder import Announce, Encoder, OpenClipEncoder, load_encoder
+from searchx.encoder import Announce, Encoder, OpenClipEncoder, load_by_torch, load_encoder
 from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
 from searchx.forking import renew_in_children
 from searchx.kept import Answers
@@ -170,7 +170,7 @@ class Opened:
 
     def _load(self, name: str) -> Encoder:
         if self._has_forked:
-            return OpenClipEncoder(name, self._device, self._announce)
+            return load_by_torch(name, self._device, self._announce)
         return load_encoder(name, self._device, self._announce)
 
     def _follow(self) -> None:

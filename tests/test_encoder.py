@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from searchx.cutting import Cut, same_neighbours
 from searchx.encoder import Encoder, OpenClipEncoder, canonical_name, load_encoder
 from searchx.errors import BadInput, ModelError
 from searchx.halving import in_halves
@@ -235,3 +236,49 @@ def test_another_preprocessing_is_another_space(
     config["preprocess_cfg"]["mean"] = [0.4, 0.5, 0.5]
     (place / "open_clip_config.json").write_text(json.dumps(config))
     assert load_encoder(str(place), "cpu").space.digest != tiny.space.digest
+
+
+def test_the_first_numbers_of_a_model_are_a_space_of_their_own(
+    tiny: Encoder, directory: Path
+) -> None:
+    name = f"{tiny.space.name}@6"
+    assert canonical_name(f"{directory}@6") == canonical_name(name) == name
+    cut = load_encoder(name, "cpu")
+    assert cut.space.name == name and cut.space.dim == 6
+    others = {tiny.space.digest, load_encoder(f"{directory}@7", "cpu").space.digest}
+    assert cut.space.digest not in others
+    assert (cut.fit, cut.text_limit) == (tiny.fit, tiny.text_limit)
+    pixels = [np.full((32, 32, 3), shade, np.uint8) for shade in (10, 200)]
+    pairs = [
+        (cut.embed_images(pixels), tiny.embed_images(pixels)),
+        (cut.embed_texts(["a", "b c"]), tiny.embed_texts(["a", "b c"])),
+    ]
+    for rows, whole in pairs:
+        first = whole[:, :6]
+        expected = first / np.linalg.norm(first, axis=1, keepdims=True)
+        np.testing.assert_allclose(rows, expected, atol=1e-6)
+    assert cut.embed_images([]).shape == (0, 6)
+    assert cut.count_tokens(["a dog"]) == tiny.count_tokens(["a dog"])
+
+
+@pytest.mark.parametrize("dim", [16, 17])
+def test_more_numbers_than_a_model_gives_are_refused(directory: Path, dim: int) -> None:
+    with pytest.raises(ModelError, match="have 16 numbers; ask for fewer"):
+        load_encoder(f"{directory}@{dim}", "cpu")
+
+
+def test_a_model_directory_with_a_number_in_its_name_is_that_model(tmp_path: Path) -> None:
+    name = save_tiny_model(tmp_path / "model@8")
+    assert load_encoder(name, "cpu").space.dim == 16
+    cut = load_encoder(f"{name}@4", "cpu")
+    assert (cut.space.name, cut.space.dim) == (f"{name}@4", 4)
+
+
+def test_what_the_first_numbers_keep_is_measured(directory: Path) -> None:
+    texts = [f"a text about number {one}" for one in range(40)]
+    kept = []
+    for dim in (2, 15):
+        cut = load_encoder(f"{directory}@{dim}", "cpu")
+        assert isinstance(cut, Cut)
+        kept.append(same_neighbours(cut, texts))
+    assert 0 < kept[0] < kept[1] <= 10

@@ -62,6 +62,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime.openvino": set[str](),
     "searchx.runtime.wording": set[str](),
     "searchx.cache": set[str](),
+    "searchx.cutting": RECORDS | {"searchx.relevance"},
     "searchx.running": {"searchx.cache"},
     "searchx.runtime.entries": RECORDS
     | {
@@ -77,6 +78,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.encoder": RECORDS
     | {
         "searchx.brought",
+        "searchx.cutting",
         "searchx.eightbit",
         "searchx.fitting",
         "searchx.forking",

@@ -10,6 +10,7 @@ import typer
 from searchx.cli.labels import tag_new
 from searchx.cli.options import (
     DeviceOption,
+    DimOption,
     JsonOption,
     LibraryOption,
     ModelOption,
@@ -74,17 +75,19 @@ def index(
         str | None, typer.Option(metavar="NAME", help="The column of pictures in a corpus file.")
     ] = None,
     model: ModelOption = None,
+    dim: DimOption = None,
     device: DeviceOption = "auto",
     verbose: VerboseOption = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index images and texts. Run again after changes, it reads only what is new."""
-    from indexer.pipeline import index_into
+    from indexer.pipeline import index_into, model_of_dim
     from indexer.planning import Options
     from searchx.cli.meter import Meter
     from searchx.terminal import console, report_lines
 
+    model = model_of_dim(place(library), model, dim)
     options = Options(prune=prune, deep=deep, retry=retry)
     rules = _rules(include, exclude, text_column, image_column)
     if watch:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from searchx.cli.options import DeviceOption, JsonOption, LibraryOption, place, spelled
+from searchx.cli.options import (
+    DeviceOption,
+    DimOption,
+    JsonOption,
+    LibraryOption,
+    place,
+    spelled,
+)
 from searchx.cli.output import print_json, print_lines, print_result, stoppable, working
 from searchx.errors import BadInput
 
@@ -26,6 +33,7 @@ def migrate(
             show_default=False,
         ),
     ] = None,
+    dim: DimOption = None,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -57,6 +65,10 @@ def migrate(
 ) -> None:
     """Change the library to another model while it is searched and indexed."""
     directory = place(library)
+    if dim is not None:
+        from indexer.pipeline import model_of_dim
+
+        to = model_of_dim(directory, to, dim)
     _check_one(to=to is not None, rollback=rollback, drop=drop_old, abandon=abandon, status=status)
     if status:
         _tell(directory, as_json)

@@ -28,6 +28,15 @@ LibraryOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DimOption = Annotated[
+    int | None,
+    typer.Option(
+        "--dim",
+        min=1,
+        metavar="N",
+        help="Keep only the first N numbers of each vector; best of a model trained for that.",
+    ),
+]
 VerboseOption = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Say on stderr what computes, and why."),

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from searchx.encoder import canonical_name, model_config
+from searchx.encoder import model_config, whole_name
 from searchx.errors import BadInput
 from searchx.modeldir import load_model, replacing, save_model
 from searchx.pairs import Pair
@@ -73,7 +73,7 @@ def train(
     device = process.device(settings.device)
     loaded = _readied(loaded, settings)
     loaded[0].to(device)
-    bank = _teach(training.pairs, settings, model_config(canonical_name(model)), process, say)
+    bank = _teach(training.pairs, settings, model_config(whole_name(model)), process, say)
     work = Work(loaded, training, held, device, process, settings)
     feed: Feed = HeadFeed(work, say) if settings.method == "head" else TowerFeed(work, say)
     objective = Objective(bank, loaded[0], device, process)
@@ -137,7 +137,7 @@ def _claim(settings: Settings, model: str, training: Examples, validation: Seque
     place = settings.out / "training.json"
     mine = {name: str(value) for name, value in asdict(settings).items() if name != "out"}
     mine |= {
-        "model": canonical_name(model),
+        "model": whole_name(model),
         "pairs": _digest((one.image, one.captions) for one in training.pairs),
         "validation pairs": _digest((one.image, one.captions) for one in validation),
         "interactions": _digest_of(training.links),

@@ -69,3 +69,23 @@ def test_what_cannot_be_is_refused_in_one_line(own: Place, ask: Ask, arguments: 
     answer = ask("migrate", *arguments, library=own.library)
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert answer.err.startswith("searchx: ")
+
+
+def test_the_first_numbers_of_a_model_are_indexed_by_and_migrated_to(
+    model: str, ask: Ask, tmp_path: Path
+) -> None:
+    library, note = tmp_path / "library", tmp_path / "note.txt"
+    note.write_text("A dog jumps into a lake.")
+    made = ask("index", note, "--model", model, "--dim", "8", library=library)
+    assert made.code == 0, made.err
+    assert f"{model}@8 keeps 8 of 16 numbers: of the 10 captions nearest to one" in made.err
+    assert ask("index", "--dim", "8", library=library).code == 0  # its own model, as it is
+    other = ask("index", note, "--dim", "4", library=library)
+    assert other.code == 1 and f'"{model}@4"' in other.err
+    moved = ask("migrate", "--dim", "4", library=library)
+    assert moved.code == 0, moved.err
+    assert f"{model}@4 keeps 4 of 16 numbers" in moved.err
+    found = json.loads(ask("search", "a dog", "--to", "text", "--json", library=library).out)
+    assert [hit["path"] for hit in found["hits"]] == [str(note)]
+    wrong = ask("index", note, "--model", f"{model}@8", "--dim", "4", library=library)
+    assert wrong.code == 1 and "give one of the two" in wrong.err
