@@ -42,9 +42,13 @@ class Cut:
         self.whole = whole
         self.space = Space(f"{space.name}@{dim}", digest, dim)
         self.fit = whole.fit
-        self.batch_size = whole.batch_size
         self.text_limit = whole.text_limit
         self.runtime = getattr(whole, "runtime", "its own")
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are best embedded in one call; fewer once there was no memory for them."""
+        return self.whole.batch_size
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Embed fitted pictures: n of them to (n, dim) unit rows, in order."""
