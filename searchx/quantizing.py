@@ -33,7 +33,7 @@ from searchx.eightbit import (
     eight_bit,
     write_manifest,
 )
-from searchx.encoder import Announce, canonical_name, compiled_base, seeing_by
+from searchx.encoder import Announce, compiled_base, seeing_by, whole_name
 from searchx.errors import BadInput, LibraryFull, ModelError
 from searchx.judging import AT, Both, Change, Recall, agreement
 from searchx.pairs import Pair
@@ -125,7 +125,7 @@ def quantize(
     figures, or cannot be made; BadInput for too few pictures; LibraryFull. Nothing stays then.
     """
     check_tools()
-    base = canonical_name(name)
+    base = whole_name(name)
     made = base + SUFFIX
     place = place_of(made)
     if base_of(base) and eight_bit(base):

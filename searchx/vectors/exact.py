@@ -80,11 +80,12 @@ class Scan:
     def guessed(self, ids: Ids) -> Places:
         """Give the row of each id, of any shape; of one that is not in here any row at all."""
         if self._table is None:
-            return np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return self._table[np.clip(ids - self.ids[0], 0, len(self._table) - 1)]
+            return np.asarray(np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1))
+        within = np.clip(ids - self.ids[0], 0, len(self._table) - 1)
+        return np.asarray(self._table[within], np.intp)
 
     @cached_property
-    def _table(self) -> Places | None:
+    def _table(self) -> NDArray[np.int32] | None:
         """Give the row of each id from the first on, where they stand close enough together."""
         if not len(self.ids) or self.ids[-1] - self.ids[0] >= _SPARSE * len(self.ids):
             return None

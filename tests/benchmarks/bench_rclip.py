@@ -105,8 +105,8 @@ def main(folder: str, rclip: str, rounds: str = "3", count: str = "500") -> None
             for _ in range(int(rounds))
         ]
     for part, name in enumerate(("index and first answer", "the next answer")):
-        one, other = (median(each[side].seconds[part] for each in found) for side in (0, 1))
-        print(f"{name:24} rclip {one:7.2f} s   searchx {other:7.2f} s   {one / other:5.2f} x")
+        them, us = (median(each[side].seconds[part] for each in found) for side in (0, 1))
+        print(f"{name:24} rclip {them:7.2f} s   searchx {us:7.2f} s   {them / us:5.2f} x")
     they, we = (one.names for one in found[-1])
     print(f"of {_SHOWN} answers, {len(set(they) & set(we))} are the same")
 
