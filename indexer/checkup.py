@@ -17,7 +17,8 @@ from indexer.files import Found, found_in, walk
 from indexer.pipeline import MOST_WORKERS, model_of
 from indexer.rules import Rules
 from searchx.eightbit import eight_bit
-from searchx.encoder import Announce, Encoder, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import Announce
 from searchx.errors import BadInput
 from searchx.presets import PRESETS, Preset, in_eight_bits
 from searchx.records import Pixels

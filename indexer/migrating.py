@@ -21,7 +21,8 @@ from indexer.rules import Rules
 from searchx.catalog import Catalog
 from searchx.contents import candidates
 from searchx.cutting import tell_cost
-from searchx.encoder import Announce, Encoder, canonical_name, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import Announce, canonical_name
 from searchx.errors import BadInput, LibraryInUse, ModelError, SearchxError
 from searchx.identity import digest_bytes, digest_text
 from searchx.pictures.images import read_picture

@@ -22,7 +22,8 @@ from indexer.tally import Tally
 from searchx.backdrops import Backdrops
 from searchx.catalog import Catalog
 from searchx.cutting import parted, tell_cost
-from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, canonical_name, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import DEFAULT_MODEL, Announce, canonical_name
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.progress import note_runs
 from searchx.records import Pace, Report, Skipped, Space

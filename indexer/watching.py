@@ -22,7 +22,8 @@ from indexer.planning import Options
 from indexer.planning import Scope as Part
 from indexer.rules import Rules, Scope
 from searchx.catalog import Catalog
-from searchx.encoder import Announce, Encoder
+from searchx.encoder import Encoder
+from searchx.encoder.names import Announce
 from searchx.errors import BadInput, LibraryInUse
 from searchx.records import Report
 

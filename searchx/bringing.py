@@ -15,19 +15,12 @@ from typing import IO, Any, Final
 
 from searchx.brought import MANIFEST, as_manifest, place_of, read_manifest
 from searchx.eightbit import TOWER, EightBit, as_eight_bit, copy_files, digest_of_tower, eight_bit
-from searchx.encoder import (
-    DEFAULT_MODEL,
-    WEIGHTS_FILES,
-    Announce,
-    digest_of,
-    hub_repository,
-    load_encoder,
-    load_open_clip,
-    local_files,
-    whole_name,
-)
+from searchx.encoder import load_encoder
+from searchx.encoder.names import DEFAULT_MODEL, Announce, local_files, whole_name
+from searchx.encoder.weights import WEIGHTS_FILES, digest_of, hub_repository, load_open_clip
 from searchx.errors import BadInput, LibraryFull, ModelError
 from searchx.records import Space
+from searchx.references import prepare_references
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIXES: Final = (".json", ".safetensors", ".txt", ".model")  # none of them can hold a program
@@ -51,13 +44,14 @@ class Brought:
 
 
 def pull(name: str, announce: Announce | None = None) -> Brought:
-    """Have a model downloaded where it is not here yet, check its files, and load it.
+    """Have a model downloaded where it is not here yet, check its files, and prepare it.
 
     Honours HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT. Raises ModelError, also for a file whose
     content is not what the hub says.
     """
     name = whole_name(name)
     encoder = load_encoder(name, "cpu", announce)
+    prepare_references(encoder)
     checked = 0
     if local_files(name) is None and (repository := hub_repository(name)):
         checked = _check_downloads(repository)

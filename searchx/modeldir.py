@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from searchx.encoder import Announce, load_open_clip, model_config, whole_name
+from searchx.encoder.names import Announce, whole_name
+from searchx.encoder.weights import load_open_clip, model_config
 from searchx.errors import LibraryFull
 
 

@@ -11,7 +11,9 @@ from searchx.adding.spaces import is_given
 from searchx.backdrops import Backdrops
 from searchx.batching import QueryVectors
 from searchx.catalog import Catalog
-from searchx.encoder import Announce, Encoder, OpenClipEncoder, load_by_torch, load_encoder
+from searchx.encoder import Encoder, load_by_torch, load_encoder
+from searchx.encoder.names import Announce
+from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, Busy, ModelError, NoLibrary, SpaceMismatch
 from searchx.forking import renew_in_children
 from searchx.kept import Answers

@@ -33,7 +33,8 @@ from searchx.eightbit import (
     eight_bit,
     write_manifest,
 )
-from searchx.encoder import Announce, compiled_base, seeing_by, whole_name
+from searchx.encoder import compiled_base, seeing_by
+from searchx.encoder.names import Announce, whole_name
 from searchx.errors import BadInput, LibraryFull, ModelError
 from searchx.judging import AT, Both, Change, Recall, agreement
 from searchx.pairs import Pair

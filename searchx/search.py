@@ -16,7 +16,8 @@ from searchx.arrays import Arrays
 from searchx.arrow import ids_of
 from searchx.backdrops import NO_BACKDROP, Backdrop
 from searchx.cursors import Cursor, digest_of
-from searchx.encoder import DEFAULT_MODEL, Announce, Encoder, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import DEFAULT_MODEL, Announce
 from searchx.errors import BadInput
 from searchx.filters import Filter
 from searchx.heat import WINDOWS, Heat, heat_of

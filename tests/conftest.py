@@ -17,6 +17,12 @@ from tests.tiny_model import save_tiny_model
 os.environ["SEARCHX_RUNTIME"] = "torch"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what can be made again out of the cache of whoever runs the tests."""
+    os.environ["SEARCHX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real open_clip model directory with random weights."""

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from searchx.encoder import MINI, load_encoder
+from searchx.encoder import load_encoder
+from searchx.encoder.names import MINI
 from searchx.errors import BadInput
 from searchx.evaluation import evaluate
 from searchx.pairs import Pair

@@ -10,7 +10,8 @@ import pytest
 
 from searchx.bringing import export_model, import_model, pull
 from searchx.brought import MANIFEST, brought
-from searchx.encoder import MINI, load_encoder
+from searchx.encoder import load_encoder
+from searchx.encoder.names import MINI
 from searchx.errors import BadInput, ModelError
 
 NAME = "hf-hub:someone/tiny"

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from searchx.cutting import Cut, same_neighbours
-from searchx.encoder import Encoder, OpenClipEncoder, canonical_name, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import canonical_name
+from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, ModelError
 from searchx.halving import in_halves
 from searchx.labels.classifier import Classifier

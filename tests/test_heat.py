@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from searchx.encoder import OpenClipEncoder
+from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, UnreadableImage
 from searchx.heat import CELLS, Heat, heat_of
 from searchx.records import Pixels, Vectors

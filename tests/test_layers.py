@@ -42,7 +42,13 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.brought": set[str](),
     "searchx.eightbit": {"searchx.brought"},
     "searchx.bringing": RECORDS
-    | {"searchx.brought", "searchx.eightbit", "searchx.encoder", "searchx.modeldir"},
+    | {
+        "searchx.brought",
+        "searchx.eightbit",
+        "searchx.encoder",
+        "searchx.modeldir",
+        "searchx.references",
+    },
     "searchx.judging": RECORDS
     | {"searchx.encoder", "searchx.evaluation", "searchx.pairs", "searchx.relevance"},
     "searchx.quantizing": RECORDS
@@ -75,20 +81,33 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime.compiled": RECORDS
     | {"searchx.runtime.entries", "searchx.runtime.openvino", "searchx.runtime.wording"},
     "searchx.runtime.preparing": RECORDS | {"searchx.children", "searchx.runtime"},
-    "searchx.encoder": RECORDS
+    "searchx.encoder.names": RECORDS
     | {
         "searchx.brought",
         "searchx.cutting",
         "searchx.eightbit",
+        "searchx.presets",
+        "searchx.runtime.entries",
+    },
+    "searchx.encoder.weights": RECORDS | {"searchx.eightbit", "searchx.encoder.names"},
+    "searchx.encoder.plain": RECORDS
+    | {
+        "searchx.encoder.names",
+        "searchx.encoder.weights",
         "searchx.fitting",
         "searchx.forking",
         "searchx.halving",
-        "searchx.presets",
-        "searchx.runtime.compiled",
-        "searchx.runtime.entries",
-        "searchx.runtime.preparing",
         "searchx.tokens",
         "searchx.towers",
+    },
+    "searchx.encoder": RECORDS
+    | {
+        "searchx.cutting",
+        "searchx.eightbit",
+        "searchx.encoder",
+        "searchx.fitting",
+        "searchx.runtime.compiled",
+        "searchx.runtime.preparing",
     },
     "searchx.runtime.samples": RECORDS | {"searchx.fitting"},
     "searchx.runtime.quantizing": {"searchx.runtime.openvino"},  # likewise a process of its own
@@ -217,7 +236,14 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.questions": RECORDS,
     "searchx.batching": RECORDS | {"searchx.encoder", "searchx.pictures", "searchx.prompts"},
     "searchx.heat": RECORDS | {"searchx.encoder"},
-    "searchx.references": RECORDS | {"searchx.encoder", "searchx.relevance", "searchx.views"},
+    "searchx.references": RECORDS
+    | {
+        "searchx.cache",
+        "searchx.encoder",
+        "searchx.relevance",
+        "searchx.vectors",
+        "searchx.views",
+    },
     "searchx.views": RECORDS | {"searchx.catalog", "searchx.vectors"},
     "searchx.measured": RECORDS | {"searchx.catalog", "searchx.relevance", "searchx.views"},
     "searchx.arrow": RECORDS | {"searchx.durable"},

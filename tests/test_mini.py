@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from searchx.encoder import MINI, Encoder, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import MINI
 from tests.tiny_model import assert_cut_at_the_limit
 
 

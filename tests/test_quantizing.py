@@ -25,7 +25,9 @@ from searchx.bringing import export_model, import_model
 from searchx.brought import MANIFEST, place_of
 from searchx.children import environment
 from searchx.cli import run
-from searchx.encoder import canonical_name, is_of_ours, load_encoder, load_open_clip
+from searchx.encoder import load_encoder
+from searchx.encoder.names import canonical_name, is_of_ours
+from searchx.encoder.weights import load_open_clip
 from searchx.errors import BadInput, ModelError, SpaceMismatch
 from searchx.evaluation import evaluate
 from searchx.judging import Change

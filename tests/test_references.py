@@ -25,6 +25,17 @@ def test_those_of_another_model_are_embedded_once_and_kept(tmp_path: Path) -> No
     assert place.stat().st_mtime_ns == before
 
 
+def test_the_next_library_of_a_space_has_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHX_CACHE", str(tmp_path / "cache"))
+    found = references_of(tmp_path / "one", ColourEncoder())
+    dumb = ColourEncoder()
+    monkeypatch.delattr(type(dumb), "embed_texts")
+    assert np.array_equal(references_of(tmp_path / "other", dumb), found)
+    assert kept_references(tmp_path / "other", dumb.space) is not None
+
+
 @pytest.mark.parametrize("held", [b"", b"noise", b"\x93NUMPY\x01\x00"])
 def test_a_file_that_is_broken_is_made_anew(tmp_path: Path, held: bytes) -> None:
     encoder = ColourEncoder()

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.pipeline import index_into
-from searchx.encoder import MINI, OpenClipEncoder, load_encoder
+from searchx.encoder import load_encoder
+from searchx.encoder.names import MINI
+from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, ModelError
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, files_in, is_whole

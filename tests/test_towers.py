@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from searchx.encoder import OpenClipEncoder, canonical_name, digest_of, load_open_clip
+from searchx.encoder.names import canonical_name
+from searchx.encoder.plain import OpenClipEncoder
+from searchx.encoder.weights import digest_of, load_open_clip
 from searchx.errors import ModelError
 from searchx.towers import _files_of, load_mapped
 from tests.tiny_model import save_tiny_model

@@ -8,7 +8,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from searchx.embedding import embed_images, embed_texts
-from searchx.encoder import DEFAULT_MODEL, Encoder, load_encoder
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import DEFAULT_MODEL
 from searchx.errors import BadInput
 
 __all__ = ["SearchxVectorizer"]

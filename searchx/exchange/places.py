@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from searchx.adding.spaces import found, is_given
-from searchx.encoder import canonical_name, is_of_ours, load_encoder
+from searchx.encoder import load_encoder
+from searchx.encoder.names import canonical_name, is_of_ours
 from searchx.errors import BadInput, NoLibrary, SpaceMismatch
 from searchx.exchange.offers import Offer
 from searchx.records import Space

@@ -19,13 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from searchx import towers
-from searchx.encoder import (
-    WEIGHTS_FILES,
-    OpenClipEncoder,
-    hub_repository,
-    local_files,
-    normalised,
-)
+from searchx.encoder.names import local_files
+from searchx.encoder.plain import OpenClipEncoder, normalised
+from searchx.encoder.weights import WEIGHTS_FILES, hub_repository
 from searchx.errors import SearchxError
 from searchx.records import Vectors
 from searchx.runtime.compiled import CompiledEncoder

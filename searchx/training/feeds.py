@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from searchx.encoder import normalised
+from searchx.encoder.plain import normalised
 from searchx.errors import BadInput, ModelError
 from searchx.evaluation import rank_pairs, retrieval_of
 from searchx.fitting import Fitting

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from searchx.encoder import model_config, whole_name
+from searchx.encoder.names import whole_name
+from searchx.encoder.weights import model_config
 from searchx.errors import BadInput
 from searchx.modeldir import load_model, replacing, save_model
 from searchx.pairs import Pair

@@ -8,7 +8,7 @@ one in 8 bits, and its transform in single precision with all cores, batches of 
 runs a DataLoader with a worker for each core. Rounds take turns; the table gives medians. Beside
 images in a second stands how many a second of one core computes, by processor time with one thread,
 which other work on the machine hardly changes. "index" is a whole run of `searchx index` into a new
-library, the model loaded.
+library, the model loaded and prepared as `searchx models pull` does.
 """
 
 import sys
@@ -24,7 +24,10 @@ from PIL import Image
 
 from indexer.pipeline import index_into
 from searchx.eightbit import eight_bit
-from searchx.encoder import Encoder, canonical_name, load_encoder, load_open_clip
+from searchx.encoder import Encoder, load_encoder
+from searchx.encoder.names import canonical_name
+from searchx.encoder.weights import load_open_clip
+from searchx.references import prepare_references
 from tests.benchmarks.bench_indexing import pictures
 
 _BATCH: Final = 16
@@ -108,6 +111,7 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
         if model.startswith("random:"):
             model = random_model(model.removeprefix("random:"), Path(place) / "model")
         encoder = load_encoder(model, "cpu", print)
+        prepare_references(encoder)
         plain, transform, tokenizer = plain_model(model)
         paths = [one.path for one in pictures(str(Path(folder).absolute()))][: int(count)]
         some = paths[: 2 * _BATCH]

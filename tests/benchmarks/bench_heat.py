@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from searchx.encoder import OpenClipEncoder, normalised
+from searchx.encoder.plain import OpenClipEncoder, normalised
 from searchx.heat import Heat, heat_of
 from searchx.pictures.images import open_image
 from searchx.records import Vectors

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from searchx.encoder import load_open_clip
+from searchx.encoder.weights import load_open_clip
 from tests.benchmarks import onnx_towers
 from tests.benchmarks.bench_cold_start import COMMAND
 from tests.benchmarks.bench_encoder import random_model

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from searchx.encoder import canonical_name
+from searchx.encoder.names import canonical_name
 from searchx.errors import BadInput, ModelError
 from searchx.records import Query, Space, Vectors
 from searchx.search import Library
