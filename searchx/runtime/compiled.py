@@ -20,7 +20,10 @@ from searchx.runtime.entries import IMAGES, TEXTS, TOKENIZER, read_manifest
 from searchx.runtime.openvino import imported
 from searchx.runtime.wording import TokenRows, Words
 
-_SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
+# Weights of a tower up to which each core computes a part by itself. Pictures come many at a time;
+# a text is mostly a query, and whoever asked it waits.
+_SMALL_FOR_IMAGES: Final = 100_000_000
+_SMALL_FOR_TEXTS: Final = 20_000_000
 _TEXTS: Final = 32  # that one core computes at a time
 _IMAGES: Final = 1
 _BATCH: Final = 16  # images for each core, of which the last ones wait for the slowest core
@@ -34,15 +37,16 @@ class CompiledEncoder:
         """Read an entry; raises ValueError or OSError where it cannot be read."""
         entry = read_manifest(place)
         self.tower = place / IMAGES  # that computes pictures
-        self._image_weights = entry.image_weights
         self.space = Space(name, entry.digest, entry.dim)
         self.fit = entry.fit
         self.text_limit = entry.wording.limit
         self.pairing = entry.pairing
         self.runtime = "OpenVINO"
         self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
-        self._images = _Tower(place / IMAGES, entry.image_weights, _IMAGES)
-        self._texts = _Tower(place / TEXTS, entry.text_weights, _TEXTS)
+        self._has_small_images = entry.image_weights <= _SMALL_FOR_IMAGES
+        has_small_texts = entry.text_weights <= _SMALL_FOR_TEXTS
+        self._images = _Tower(place / IMAGES, self._has_small_images, _IMAGES)
+        self._texts = _Tower(place / TEXTS, has_small_texts, _TEXTS)
         self.batch_size = _BATCH * self._images.lanes
 
     def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
@@ -82,17 +86,17 @@ class CompiledEncoder:
         """Give an encoder like this one, but for the image tower, which is another of its kind."""
         other = copy(self)
         other.tower, other.space, other.runtime = tower, space, runtime
-        other._images = _Tower(tower, self._image_weights, _IMAGES)
+        other._images = _Tower(tower, self._has_small_images, _IMAGES)
         return other
 
 
 class _Tower:
     """One tower: small ones compute several parts of a batch side by side, each on one core."""
 
-    def __init__(self, file: Path, weights: int, together: int) -> None:
+    def __init__(self, file: Path, is_small: bool, together: int) -> None:
         self._file = file
         self._cores = _cores()
-        self.lanes = self._cores if weights <= _SMALL else 1
+        self.lanes = self._cores if is_small else 1
         self._together = together if self.lanes > 1 else 16 * together
         self._loading = threading.Lock()
         self._requests: SimpleQueue[Any] | None = None
