@@ -25,7 +25,9 @@ from searchx.runtime.wording import TokenRows, Words
 _SMALL_FOR_IMAGES: Final = 100_000_000
 _SMALL_FOR_TEXTS: Final = 20_000_000
 _TEXTS: Final = 32  # that one core computes at a time
-_IMAGES: Final = 1
+_IMAGES: Final = 1  # what one core has in its cache counts most
+_IMAGES_OF_MANY_WEIGHTS: Final = 16  # they are read from memory for each call
+_MANY_WEIGHTS: Final = 30_000_000
 _BATCH: Final = 16  # images for each core, of which the last ones wait for the slowest core
 _PATIENCE: Final = 30.0  # seconds
 
@@ -43,9 +45,9 @@ class CompiledEncoder:
         self.pairing = entry.pairing
         self.runtime = "OpenVINO"
         self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
-        self._has_small_images = entry.image_weights <= _SMALL_FOR_IMAGES
+        self._image_weights = entry.image_weights
         has_small_texts = entry.text_weights <= _SMALL_FOR_TEXTS
-        self._images = _Tower(place / IMAGES, self._has_small_images, _IMAGES)
+        self._images = _images(place / IMAGES, entry.image_weights)
         self._texts = _Tower(place / TEXTS, has_small_texts, _TEXTS)
         self.batch_size = _BATCH * self._images.lanes
 
@@ -86,8 +88,13 @@ class CompiledEncoder:
         """Give an encoder like this one, but for the image tower, which is another of its kind."""
         other = copy(self)
         other.tower, other.space, other.runtime = tower, space, runtime
-        other._images = _Tower(tower, self._has_small_images, _IMAGES)
+        other._images = _images(tower, self._image_weights)
         return other
+
+
+def _images(file: Path, weights: int) -> "_Tower":
+    together = _IMAGES_OF_MANY_WEIGHTS if weights > _MANY_WEIGHTS else _IMAGES
+    return _Tower(file, weights <= _SMALL_FOR_IMAGES, together)
 
 
 class _Tower:
@@ -97,7 +104,7 @@ class _Tower:
         self._file = file
         self._cores = _cores()
         self.lanes = self._cores if is_small else 1
-        self._together = together if self.lanes > 1 else 16 * together
+        self._together = together if self.lanes > 1 else max(together, 16)
         self._loading = threading.Lock()
         self._requests: SimpleQueue[Any] | None = None
         self._threads = ThreadPoolExecutor(self.lanes, "computing")
