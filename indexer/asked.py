@@ -5,7 +5,7 @@ what the library knows.
 """
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ def asked_of(
     those named. With `prune` a pattern may leave out everything.
     """
     named = _roots(sources, known)
-    _keep_apart([*named, *_inside(named, known)], library)
+    _keep_apart([*named, *inside(named, known)], library)
     wrong = {}
     if rules is not None:
         found = {root: _misfit(root, rules, known, library, prune) for root in named}
@@ -49,7 +49,7 @@ def asked_of(
     if wrong and len(wrong) == len(set(named)):
         raise BadInput(next(iter(wrong.values())))
     fitting = [root for root in named if root not in wrong]
-    roots = dict.fromkeys([*fitting, *_inside(fitting, known)])
+    roots = dict.fromkeys([*fitting, *inside(fitting, known)])
     return Asked(
         roots=tuple(root for root in roots if root not in wrong),
         rules={} if rules is None else dict.fromkeys(fitting, rules),
@@ -87,18 +87,26 @@ def _roots(sources: Sequence[Path | str], known: Sequence[str]) -> list[str]:
     """Give the roots that are named, or all; raises BadInput for one neither there nor known."""
     if not sources and not known:
         raise BadInput("the library knows no source yet; name a folder or a file to index")
-    return [_root(source, known) for source in sources] or list(known)
+    kept = frozenset(known)
+    return [_root(source, kept) for source in sources] or list(known)
 
 
-def _root(source: Path | str, known: Sequence[str]) -> str:
+def _root(source: Path | str, known: Collection[str]) -> str:
     path = os.path.abspath(source) if source != "" else ""
     return path if path in known else source_root(source)
 
 
-def _inside(named: Iterable[str], known: Sequence[str]) -> list[str]:
+def inside(named: Iterable[str], known: Sequence[str]) -> list[str]:
     """Give the known roots that lie in those named: a run is about them as well."""
-    below = tuple(root.rstrip(os.sep) + os.sep for root in named)
-    return [one for one in known if one.startswith(below)]
+    roots = set(named)
+    return [one for one in known if any(above in roots for above in _above(one))]
+
+
+def _above(path: str) -> Iterator[str]:
+    """Give the folders that a path lies in, the nearest first."""
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
 
 
 def _keep_apart(roots: Iterable[str], library: Path) -> None:

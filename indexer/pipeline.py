@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
-from indexer.asked import Asked, asked_of, check_sources, columns_of
+from indexer.asked import Asked, asked_of, check_sources, columns_of, inside
 from indexer.decoding.decode import Task
 from indexer.decoding.workers import Workers
 from indexer.files import Problem
@@ -138,12 +138,11 @@ def run_once(
 
 def _covered(named: Sequence[Path | str], sources: Sequence[str]) -> tuple[str, ...]:
     """Give the sources that a run brings up to date: those named and those in them, or all."""
-    roots = [os.path.abspath(one) for one in named]
-    return tuple(
-        one
-        for one in sources
-        if not roots or any(one == root or Path(one).is_relative_to(root) for root in roots)
-    )
+    if not named:
+        return tuple(sources)
+    roots = {os.path.abspath(one) for one in named}
+    below = set(inside(roots, sources))
+    return tuple(one for one in sources if one in roots or one in below)
 
 
 def supply_of(
@@ -237,7 +236,7 @@ def _plans(
     options: Options,
     scopes: dict[str, Sequence[Scope]],
 ) -> Iterator[Plan]:
-    sources = {*catalog.sources(), *asked.roots}
+    sources = sorted({*catalog.sources(), *asked.roots})
     for root in asked.roots:
         kept = catalog.rules(root)
         before = Rules.from_json(kept) if kept else Rules()

@@ -6,8 +6,10 @@ folders and of changes, not with the number of files.
 
 import os
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from indexer.files import Folder, Found, Problem, found_in, walk
 from indexer.rules import Rules
@@ -108,10 +110,15 @@ def plan(
     catalog: Catalog,
     options: Options = Options(),
     scope: Scope = WHOLE,
-    sources: Collection[str] = (),
+    sources: Sequence[str] = (),
 ) -> Plan:
-    """Compare a source, or a part of it, with what is known of it; `sources` are all there are."""
-    apart = frozenset(one for one in sources if one.startswith(source.rstrip(os.sep) + os.sep))
+    """Compare a source, or a part of it, with what is known of it.
+
+    `sources` are all that there are, ascending: those that lie in this one are left out.
+    """
+    below = source.rstrip(os.sep) + os.sep
+    following = islice(sources, bisect_left(sources, below), None)
+    apart = frozenset(takewhile(lambda one: one.startswith(below), following))
     library = _library_in(source, catalog)
     made = Plan(source, rules, options, apart=apart, library=library, is_whole=scope == WHOLE)
     with catalog.knowing(source) as known:

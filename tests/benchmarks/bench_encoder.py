@@ -11,6 +11,7 @@ which other work on the machine hardly changes. "index" is a whole run of `searc
 library, the model loaded and prepared as `searchx models pull` does.
 """
 
+import shutil
 import sys
 import tempfile
 import time
@@ -92,10 +93,10 @@ def plain_run(paths: Sequence[str], model: Any, transform: Any) -> None:
         np.save(Path(place) / "rows.npy", np.concatenate(rows))
 
 
-def whole(paths: Sequence[str], encoder: Encoder) -> None:
+def whole(folder: Path, count: int, encoder: Encoder) -> None:
     with tempfile.TemporaryDirectory() as place:
-        report = index_into(Path(place) / "library", list(paths), encoder)
-    assert report.embedded == len(paths), report
+        report = index_into(Path(place) / "library", folder, encoder)
+    assert report.embedded == count, report
 
 
 def timed(step: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -113,7 +114,11 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
         encoder = load_encoder(model, "cpu", print)
         prepare_references(encoder)
         plain, transform, tokenizer = plain_model(model)
-        paths = [one.path for one in pictures(str(Path(folder).absolute()))][: int(count)]
+        photos = Path(place) / "photos"
+        photos.mkdir()
+        for one in pictures(str(Path(folder).absolute()))[: int(count)]:
+            shutil.copy(one.path, photos)
+        paths = [str(one) for one in sorted(photos.iterdir())]
         some = paths[: 2 * _BATCH]
         pixels = [encoder.fit(Image.open(one).convert("RGB")) for one in some]
         batch: Any = torch.stack([transform(Image.open(one).convert("RGB")) for one in some])
@@ -134,7 +139,7 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
             "index": (
                 len(paths),
                 lambda: plain_run(paths, plain, transform),
-                lambda: whole(paths, encoder),
+                lambda: whole(photos, len(paths), encoder),
             ),
         }
         runtime = getattr(encoder, "runtime", "")
