@@ -59,7 +59,7 @@ _COMPARED: Final = 8  # comparing so many rows one by one costs less than rankin
 _ROWS_READ: Final = 1_024  # rows of the matrix, 1 MB of 512 numbers, compared together
 _SPARE: Final = 2  # more than asked for, of what FAISS compared: its last digits are its own
 _RESIDENT: Final = 1_024  # rows of the matrix read before the pages around them are given back
-_RESIDENT_FOR_MANY: Final = 65_536  # likewise while many queries are answered, and at the end
+_RESIDENT_FOR_MANY: Final = 262_144  # likewise of many queries: 256 MB of 512 numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,6 @@ class Snapshot:
             found = stacked(
                 list(threads.map(lambda one: self._ask(one, k, chosen, effort), blocks))
             )
-        self.pages.read(0)  # gives back what is left
         return found
 
     def plan(

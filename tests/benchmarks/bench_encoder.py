@@ -157,9 +157,8 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
             torch.set_num_threads(1)
             for name in ("images", "a text"):
                 n, theirs, ours = steps[name]
-                one = n / timed(theirs, time.process_time)
-                other = n / timed(ours, time.process_time)
-                told(name, one, other, "in a second of one core")
+                alone = [n / timed(step, time.process_time) for step in (theirs, ours)]
+                told(name, *alone, "in a second of one core")
 
 
 def told(name: str, plain: float, ours: float, unit: str) -> None:
