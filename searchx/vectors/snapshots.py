@@ -126,10 +126,8 @@ class Snapshot:
         with ThreadPoolExecutor(
             min(cores, len(blocks)), initializer=inverted.work_alone
         ) as threads:
-            found = stacked(
-                list(threads.map(lambda one: self._ask(one, k, chosen, effort), blocks))
-            )
-        return found
+            answers = threads.map(lambda one: self._ask(one, k, chosen, effort), blocks)
+            return stacked(list(answers))
 
     def plan(
         self, query: Vectors, k: int, chosen: Selection | None = None, side: str = "text"
