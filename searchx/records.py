@@ -174,6 +174,11 @@ class Item:
         return next((one for place in self.locations if (one := place.external) is not None), None)
 
     @property
+    def is_fileless(self) -> bool:
+        """Whether programs alone added it: there is no file to show."""
+        return all(place.external is not None for place in self.locations)
+
+    @property
     def meta(self) -> Mapping[str, Value]:
         """What was added with it, by the name of the column; empty where nothing was."""
         return next((place.meta for place in self.locations if place.meta), {})

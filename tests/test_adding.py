@@ -520,6 +520,8 @@ def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
             "/explore",
         ):
             assert client.get(address).status_code == 200
+        results = client.get("/?q=red").text
+        assert ('class="fileless"' in results, "/thumbnail" in results) == (True, False)
         page = client.get(f"/items/{picture}").text
         assert "&lt;b&gt;acme&lt;/b&gt;" in page
         assert "new, red" in page

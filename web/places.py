@@ -37,7 +37,7 @@ def open_file(item: Item) -> BinaryIO:
         if _holds(file, item.digest):
             return file
         file.close()
-    if all(place.external is not None for place in item.locations):
+    if item.is_fileless:
         raise HTTPException(404, f"item {item.id} was added by a program and is in no file")
     raise HTTPException(
         410,
