@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import numpy as np
@@ -11,7 +12,13 @@ from searchx.errors import ModelError
 from searchx.records import Vectors
 
 _Item = TypeVar("_Item")
-_NO_MEMORY: Final = re.compile("out of memory|not enough memory|can't allocate memory")
+_NO_MEMORY: Final = re.compile(
+    "out of memory|not enough memory|can't allocate memory|_STATUS_ALLOC_FAILED"
+)
+_TOO_LITTLE: Final = (
+    'there is not enough memory for this model; use a smaller one, see "searchx models", or '
+    "--device cpu"
+)
 
 
 def in_halves(
@@ -30,15 +37,23 @@ def in_halves(
         if not _NO_MEMORY.search(str(error)):
             raise
         if len(items) == 1:
-            raise ModelError(
-                "there is not enough memory for this model; use a smaller one, see "
-                '"searchx models", or --device cpu'
-            ) from error
+            raise ModelError(_TOO_LITTLE) from error
     _let_go()  # not before the error, which holds what was computed
     half = len(items) // 2
     fits(half)
     parts = (items[:half], items[half:])
     return np.concatenate([in_halves(one, compute, fits) for one in parts])
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Raise ModelError where memory does not even hold the weights of a model."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _NO_MEMORY.search(str(error)):
+            raise
+        raise ModelError(_TOO_LITTLE) from error
 
 
 def _let_go() -> None:

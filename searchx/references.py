@@ -93,9 +93,12 @@ def _keep(place: Path, found: Halves) -> None:
     beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            np.save(file, found)
-        beside.replace(place)
+        try:
+            with beside.open("wb") as file:
+                np.save(file, found)
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _place(directory: Path, space: Space) -> Path:

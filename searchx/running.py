@@ -60,9 +60,13 @@ class Offer:
         self._hidden = place.with_name(f".{place.name[:12]}.{os.getpid()}")
         self._hidden.unlink(missing_ok=True)  # of a process of the same number that was killed
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(self._hidden))
-        self.listener.listen(_BACKLOG)
-        self._made = self._hidden.lstat().st_ino
+        try:
+            self.listener.bind(str(self._hidden))
+            self.listener.listen(_BACKLOG)
+            self._made = self._hidden.lstat().st_ino
+        except OSError:
+            self.listener.close()
+            raise
 
     def show(self) -> None:
         """Let it be found from now on, in place of an earlier one."""

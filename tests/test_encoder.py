@@ -15,7 +15,7 @@ from searchx.encoder import Encoder, load_encoder
 from searchx.encoder.names import canonical_name
 from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, ModelError
-from searchx.halving import in_halves
+from searchx.halving import enough_memory, in_halves
 from searchx.labels.classifier import Classifier
 from searchx.labels.vocabulary import Vocabulary
 from searchx.presets import PRESETS
@@ -137,6 +137,8 @@ def test_what_memory_does_not_hold_is_computed_in_halves(most: int) -> None:
         return np.array(items, np.float32)[:, None]
 
     if most == 0:
+        with pytest.raises(ModelError, match="not enough memory"), enough_memory():
+            compute([1])
         with pytest.raises(ModelError, match="not enough memory for this model; use a smaller one"):
             in_halves(range(10), compute, told.append)
     else:

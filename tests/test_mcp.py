@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,18 @@ def test_items_that_were_added_are_told_by_their_ids_and_columns(tmp_path: Path)
             assert "in no file" in json.loads(text_of(shown))["picture"]
 
         within(shop, talk)
+
+
+def test_a_folder_whose_name_is_no_text_is_a_filter_like_others(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / os.fsdecode(b"f\xff")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("The red bus.")
+    with closing(Catalog.open(tmp_path / "library", create=True)) as catalog:
+        index([folder.parent], catalog, ColourEncoder(), options=Options(workers=0))
+    with Library.open(tmp_path / "library", encoder=ColourEncoder()) as opened:
+
+        async def talk(client: Client) -> None:
+            told = text_of(await client.call_tool("filters", {}))
+            assert json.loads(told.encode("utf-8"))["items"] == 1
+
+        within(opened, talk)

@@ -132,7 +132,7 @@ def create_server(library: Library) -> MCPServer[Any]:
         k: Annotated[int, Field(ge=1, le=MAX_HITS, description="Values of each.")] = 10,
     ) -> str:
         with _told():
-            return json.dumps(library.facets(where, k).as_dict(), ensure_ascii=False)
+            return _sayable(json.dumps(library.facets(where, k).as_dict(), ensure_ascii=False))
 
     @server.tool(
         description="Get all that is known of an item: places, metadata, captions, its whole text "

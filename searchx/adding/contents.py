@@ -148,7 +148,9 @@ def is_vector(one: Any) -> bool:
     """Tell whether a content is a row of numbers."""
     if isinstance(one, np.ndarray):
         return one.ndim == 1 and one.dtype.kind in "fiu"
-    return isinstance(one, list | tuple) and bool(one) and isinstance(one[0], int | float)
+    if not isinstance(one, list | tuple) or not one or isinstance(one[0], bool):
+        return False
+    return isinstance(one[0], int | float | np.integer | np.floating)
 
 
 def is_nothing(one: Any) -> bool:

@@ -68,6 +68,9 @@ def _canonical(name: str) -> str:
         directory = os.path.expanduser(name.removeprefix("local-dir:"))  # noqa: PTH111 - as it is
         return f"local-dir:{Path(directory).absolute()}"  # where there is no such user
     if base := base_of(name):
+        whole, dim = parted(base)
+        if dim is not None:
+            raise ModelError(f'model "{name}" is not known; write it as {whole}{SUFFIX}@{dim}')
         return canonical_name(base) + SUFFIX
     parts = re.split(r"::|__|/|:", name)
     if len(parts) == 2 and all(parts):

@@ -17,7 +17,7 @@ from searchx.encoder.weights import digest_of, load_open_clip
 from searchx.errors import BadInput, ModelError
 from searchx.fitting import Fitting
 from searchx.forking import renew_in_children
-from searchx.halving import in_halves
+from searchx.halving import enough_memory, in_halves
 from searchx.records import Pairing, Pixels, Space, Vectors
 from searchx.tokens import Tokens
 
@@ -52,14 +52,15 @@ class OpenClipEncoder:
         self._begin()
         self._sees = False  # whether the image tower is in its working form
         self._model.eval().requires_grad_(False)
-        towers.materialise_texts(self._model, self._device)
+        with enough_memory():
+            towers.materialise_texts(self._model, self._device)
         digest = digest_of(self._model.state_dict(), self._model.visual.preprocess_cfg)
         self.pairing = _pairing_of(self._model)
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
         renew_in_children(self._renew)
-        self._dim = int(self._encode_texts(["a photo"]).shape[1])
+        self._dim = int(in_halves(["a photo"], self._encode_texts).shape[1])
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
         self.text_limit = self._tokens.limit
@@ -147,7 +148,8 @@ class OpenClipEncoder:
                 visual = self._model.visual.float()
                 if hasattr(visual, "trunk"):
                     _make_fast(visual.trunk)
-                visual.to(self._device)
+                with enough_memory():
+                    visual.to(self._device)
                 self._sees = True
 
     def _computed(self, work: Callable[[], Any], is_little: bool) -> Vectors:

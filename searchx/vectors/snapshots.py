@@ -200,7 +200,7 @@ class Snapshot:
         self.pages.read(places.size, _RESIDENT_FOR_MANY)
         found = self._compared(queries, first, first != NO_ID, k)
         more = scores[:, -1] > -np.inf  # and of them some may be as near, but for the last digits
-        for row in np.flatnonzero(more & (scores[:, k - 1] - scores[:, -1] <= ROUNDING)):
+        for row in np.flatnonzero(more & (scores[:, k - 1] <= scores[:, -1] + ROUNDING)):
             some = slice(row, row + 1)
             one = self._compared(queries[some], places[some], held[some], k)
             found[0][some], found[1][some] = one
