@@ -32,6 +32,7 @@ from searchx.references import prepare_references
 from tests.benchmarks.bench_indexing import pictures
 
 _BATCH: Final = 16
+_TEXTS: Final = 20  # one after the other, as queries come
 
 
 class Photos:
@@ -132,9 +133,9 @@ def main(folder: str, model: str = "mini", rounds: str = "3", count: str = "256"
         steps: dict[str, tuple[int, Callable[[], object], Callable[[], object]]] = {
             "images": (len(some), seen, lambda: encoder.embed_images(pixels)),
             "a text": (
-                1,
-                lambda: plain.encode_text(tokens, normalize=True),
-                lambda: encoder.embed_texts(text),
+                _TEXTS,
+                lambda: [plain.encode_text(tokens, normalize=True) for _ in range(_TEXTS)],
+                lambda: [encoder.embed_texts(text) for _ in range(_TEXTS)],
             ),
             "index": (
                 len(paths),
