@@ -1,6 +1,5 @@
 """Bring models to this machine, from a hub or as files, and take them along to another one."""
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
-from searchx.brought import MANIFEST, as_manifest, place_of, read_manifest
+from searchx.brought import MANIFEST, as_manifest, place_of, read_manifest, sha256_of
 from searchx.eightbit import TOWER, EightBit, as_eight_bit, copy_files, digest_of_tower, eight_bit
 from searchx.encoder import load_encoder
 from searchx.encoder.names import DEFAULT_MODEL, Announce, local_files, whole_name
@@ -136,7 +135,7 @@ def _check_downloads(repository: str) -> int:
     blobs = [Path(one).resolve() for one in found if isinstance(one, str)]
     named = [one for one in blobs if _SHA256.fullmatch(one.name)]
     for one in named:
-        if _sha256(one) != one.name:
+        if sha256_of(one) != one.name:
             raise ModelError(f"{one} is damaged; remove it and pull the model again")
     return len(named)
 
@@ -148,7 +147,7 @@ def _write(name: str, directory: Path, announce: Announce | None) -> None:
 
     model, tokenizer = load_open_clip(name, announce)
     save_model(model, tokenizer, name, directory, precision=None)
-    files = {one.name: _sha256(one) for one in sorted(directory.iterdir())}
+    files = {one.name: sha256_of(one) for one in sorted(directory.iterdir())}
     told = {
         "name": None if name.startswith("local-dir:") else name,
         "digest": digest_of(model.state_dict(), model.visual.preprocess_cfg),
@@ -250,7 +249,7 @@ def _check_copies(directory: Path, told: dict[str, Any]) -> int:
         return 0
     for name, checksum in expected.items():
         file = directory / Path(str(name)).name
-        if not file.is_file() or _sha256(file) != checksum:
+        if not file.is_file() or sha256_of(file) != checksum:
             raise ModelError(f"{name} is missing or damaged; copy the model again")
     return len(expected)
 
@@ -260,8 +259,3 @@ def _check_tower(made: EightBit) -> None:
     is_there = all((made.place / name).is_file() for name in TOWER)
     if not is_there or digest_of_tower(made.place, made.base_digest) != made.digest:
         raise ModelError(f'"{made.name}" is damaged; copy the model again')
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as read:
-        return hashlib.file_digest(read, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Models that were brought to this machine as files, under the names that a hub has them by."""
 
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,20 @@ def models_directory() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("searchx-models", appauthor=False)
+
+
+def is_model_directory(name: str) -> bool:
+    """Tell whether a name is the path of a model directory."""
+    try:
+        return Path(name, "open_clip_config.json").is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        return False
+
+
+def sha256_of(file: Path) -> str:
+    """Give the checksum of a file, as hubs give it; raises OSError."""
+    with file.open("rb") as read:
+        return hashlib.file_digest(read, "sha256").hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

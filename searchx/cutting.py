@@ -8,11 +8,11 @@ take less memory and disk, and are compared faster.
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from searchx.brought import is_model_directory
 from searchx.errors import ModelError
 from searchx.records import Ids, Pixels, Space, Vectors
 
@@ -72,7 +72,7 @@ class Cut:
 def parted(name: str) -> tuple[str, int | None]:
     """Give the model that a name means, and how many numbers are kept; None for all."""
     found = _NAME.fullmatch(name)
-    if found is None or _is_directory(name.removeprefix("local-dir:")):
+    if found is None or is_model_directory(name.removeprefix("local-dir:")):
         return name, None
     return found[1], int(found[2])
 
@@ -103,10 +103,3 @@ def _nearest(rows: Vectors) -> Ids:
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -2)
     return np.argsort(-cosines, axis=1, kind="stable")[:, :_NEAREST]
-
-
-def _is_directory(name: str) -> bool:
-    try:
-        return Path(name, "open_clip_config.json").is_file()
-    except (OSError, ValueError):  # too long for a path, or with a NUL in it
-        return False

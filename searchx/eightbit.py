@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from searchx.brought import MANIFEST, models_directory, place_of, read_manifest
+from searchx.brought import MANIFEST, models_directory, place_of, read_manifest, sha256_of
 
 SUFFIX: Final = "-int8"
 TOWER: Final = ("images.xml", "images.bin")  # what OpenVINO reads: the graph, the weights
@@ -69,7 +69,7 @@ def write_manifest(model: EightBit, directory: Path, about: dict[str, Any]) -> N
         "base": model.base,
         "digest": model.digest,
         "base_digest": model.base_digest,
-        "files": {name: _sha256(directory / name) for name in TOWER},
+        "files": {name: sha256_of(directory / name) for name in TOWER},
         "sizes": {name: (directory / name).stat().st_size for name in TOWER},
         "made": about,
     }
@@ -105,8 +105,3 @@ def as_eight_bit(told: dict[str, Any], place: Path) -> EightBit | None:
 
 def _read(place: Path) -> EightBit | None:
     return as_eight_bit(read_manifest(place), place)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as read:
-        return hashlib.file_digest(read, "sha256").hexdigest()

@@ -31,13 +31,14 @@ def in_halves(
     `fits` is told how many went in at one time, where not all did. Raises ModelError where there
     is not even the memory for one.
     """
+    if len(items) == 1:
+        with enough_memory():
+            return compute(items)
     try:
         return compute(items)
-    except RuntimeError as error:  # torch.OutOfMemoryError is one, as is that of a processor
-        if not _NO_MEMORY.search(str(error)):
+    except RuntimeError as error:
+        if not _is_of_memory(error):
             raise
-        if len(items) == 1:
-            raise ModelError(_TOO_LITTLE) from error
     _let_go()  # not before the error, which holds what was computed
     half = len(items) // 2
     fits(half)
@@ -47,13 +48,18 @@ def in_halves(
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise ModelError where memory does not even hold the weights of a model."""
+    """Raise ModelError where memory does not even hold the weights of a model, or one picture."""
     try:
         yield
     except RuntimeError as error:
-        if not _NO_MEMORY.search(str(error)):
+        if not _is_of_memory(error):
             raise
         raise ModelError(_TOO_LITTLE) from error
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    """Tell whether memory ran out: torch.OutOfMemoryError is one, as is that of a processor."""
+    return bool(_NO_MEMORY.search(str(error)))
 
 
 def _let_go() -> None:

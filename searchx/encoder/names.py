@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from searchx.brought import brought
+from searchx.brought import brought, is_model_directory
 from searchx.cutting import parted
 from searchx.eightbit import SUFFIX, base_of, eight_bit
 from searchx.errors import ModelError
@@ -64,7 +64,7 @@ def _canonical(name: str) -> str:
         return by_purpose.get(name, name)
     if name.startswith("hf-hub:"):
         return name
-    if name.startswith("local-dir:") or _is_model_directory(name):
+    if name.startswith("local-dir:") or is_model_directory(name):
         directory = os.path.expanduser(name.removeprefix("local-dir:"))  # noqa: PTH111 - as it is
         return f"local-dir:{Path(directory).absolute()}"  # where there is no such user
     if base := base_of(name):
@@ -90,20 +90,13 @@ def is_of_ours(name: str) -> bool:
     name, _ = parted(name)
     if any(name in (one.purpose, one.model) for one in PRESETS):
         return True
-    if name.startswith("local-dir:") or _is_model_directory(name):
+    if name.startswith("local-dir:") or is_model_directory(name):
         return False
     if brought(name) is not None or eight_bit(name) is not None:
         return True
     import open_clip
 
     return name in {f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()}
-
-
-def _is_model_directory(name: str) -> bool:
-    try:
-        return Path(name, "open_clip_config.json").is_file()
-    except (OSError, ValueError):  # too long for a path, or with a NUL in it
-        return False
 
 
 def is_to_be_made(name: str) -> bool:
