@@ -14,6 +14,7 @@ import numpy as np
 
 from searchx.brought import is_model_directory
 from searchx.errors import ModelError
+from searchx.fusing import unit
 from searchx.records import Ids, Pixels, Space, Vectors
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class Cut:
 
     def first(self, rows: Vectors) -> Vectors:
         """Give the first numbers of the whole encoder's vectors (n, more), (n, dim) unit rows."""
-        kept = rows[:, : self.space.dim]
-        lengths = np.linalg.norm(kept, axis=1, keepdims=True)
-        return np.ascontiguousarray(kept / np.maximum(lengths, 1e-12), np.float32)
+        return unit(rows[:, : self.space.dim])
 
 
 def parted(name: str) -> tuple[str, int | None]:

@@ -68,7 +68,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.runtime.openvino": set[str](),
     "searchx.runtime.wording": set[str](),
     "searchx.cache": set[str](),
-    "searchx.cutting": RECORDS | {"searchx.brought", "searchx.relevance"},
+    "searchx.cutting": RECORDS | {"searchx.brought", "searchx.fusing", "searchx.relevance"},
     "searchx.running": {"searchx.cache"},
     "searchx.runtime.entries": RECORDS
     | {
