@@ -277,6 +277,19 @@ def test_an_error_of_the_reader_ends_the_workers(tmp_path: Path) -> None:
             raise ZeroDivisionError
 
 
+def test_a_signal_while_a_worker_is_being_started_ends_the_run_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``Thread.start`` waits for the new thread, and what a signal raises may come there."""
+
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Workers(1, Troubled(), nothing_is_known) as workers:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        all_of(workers, [picture(tmp_path, 0)])
+
+
 def test_what_is_not_read_is_dropped_and_holds_nothing_up(tmp_path: Path) -> None:
     lines(tmp_path / "many.jsonl", 50_000, length=300)
     paths = [tmp_path / "many.jsonl", tmp_path / "many.jsonl", picture(tmp_path, 0)]

@@ -91,9 +91,9 @@ class Workers:
             self._job.queue.put(None)
             seat.close()
         for seat in self._seats:
-            seat.join(START_SECONDS)
+            _join(seat, START_SECONDS)
         if self._clock:
-            self._clock.join()
+            _join(self._clock)
         self._seats, self._clock = [], None
 
     def _begun(self, task: Task) -> "Loading":
@@ -296,6 +296,12 @@ class _Seat(Thread):
             process, self._process = self._process, None
         if process:
             process.end()
+
+
+def _join(thread: Thread, seconds: float | None = None) -> None:
+    """Wait for a thread, unless a signal came while it was being started: it ends by itself."""
+    if thread.is_alive():
+        thread.join(seconds)
 
 
 def _lost(process: Process, task: Task) -> End:

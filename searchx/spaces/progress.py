@@ -5,6 +5,7 @@ once that process is gone.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast, get_args
@@ -88,7 +89,8 @@ class MigrationPublisher:
 
     def end(self) -> None:
         """Take it back."""
-        self._place.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._place.unlink(missing_ok=True)
 
     def _publish(self) -> None:
         self._written = time.time()
