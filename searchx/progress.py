@@ -169,7 +169,7 @@ def _born(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except (psutil.Error, OverflowError, ValueError):
+    except (psutil.Error, OSError, OverflowError, ValueError):
         return None
 
 

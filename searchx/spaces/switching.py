@@ -8,7 +8,7 @@ import numpy as np
 
 from searchx import vectors
 from searchx.catalog import Catalog
-from searchx.errors import BadInput
+from searchx.errors import BadInput, LibraryFull
 from searchx.records import KINDS, Ids, Space
 from searchx.spaces.beside import OtherSpace
 from searchx.vectors import UNREADABLE, read_manifest
@@ -24,14 +24,21 @@ def other_space(catalog: Catalog) -> OtherSpace | None:
 def begin(catalog: Catalog, space: Space) -> Catalog:
     """Let a space in beside the one that serves; gives the catalog as it is in there.
 
-    What is there of it already stays. Raises BadInput where it serves, or another is in the way.
+    What is there of it already stays. Raises BadInput where it serves, or another is in the way,
+    and LibraryFull.
     """
     with catalog.beside(writing=True) as beside:
         beside.begin(space)
     _tidy(catalog)
     folder = own_snapshots_of(catalog.directory, space.digest)
     if not any(_is_of(place, space) for place in _places(catalog.directory / SNAPSHOTS)):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryFull(
+                f"{folder} cannot be made ({error.strerror or error}); free some space and run the "
+                "same command again"
+            ) from error
     return catalog.in_space(space)
 
 

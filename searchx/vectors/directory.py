@@ -4,14 +4,18 @@ import os
 import shutil
 from pathlib import Path
 
-from searchx.errors import LibraryFull
+from searchx.errors import LibraryCorrupt, LibraryFull
 from searchx.records import Kind
 
 
 def sweep(directory: Path, kind: Kind) -> None:
-    """Remove what interrupted runs left half written or half removed; the library is held."""
-    for interrupted in directory.glob(f".{kind}-*"):
-        shutil.rmtree(interrupted, ignore_errors=True)
+    """Remove what interrupted runs left half written or half removed; the library is held.
+
+    Raises LibraryCorrupt where the disk does not tell what is there.
+    """
+    for name in _listed(directory):
+        if name.startswith(f".{kind}-"):
+            shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def newest(directory: Path, kind: Kind) -> Path | None:
@@ -22,14 +26,12 @@ def newest(directory: Path, kind: Kind) -> Path | None:
 def places(directory: Path, kind: Kind) -> list[Path]:
     """Give the places of all snapshots of a kind, also of those that were left behind.
 
-    The oldest comes first: where removing them is interrupted, the newest is there last.
+    The oldest comes first: where removing them is interrupted, the newest is there last. Raises
+    LibraryCorrupt where the disk does not tell.
     """
     start = f"{kind}-"
-    try:  # looked at with every query: Path.glob takes ten times as long
-        found = os.listdir(directory)  # noqa: PTH208
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
-    named = [one for one in found if one.startswith(start) and one[len(start) :].isdecimal()]
+    names = [one for one in _listed(directory) if one.startswith(start)]
+    named = [one for one in names if one[len(start) :].isdecimal()]
     return sorted((directory / one for one in named), key=generation)
 
 
@@ -53,3 +55,15 @@ def drop(place: Path) -> None:
 
 def generation(place: Path) -> int:
     return int(place.name.rpartition("-")[2])
+
+
+def _listed(directory: Path) -> list[str]:
+    try:  # looked at with every query: Path.glob takes ten times as long
+        return os.listdir(directory)  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    except OSError as error:
+        raise LibraryCorrupt(
+            f"{directory} cannot be read ({error.strerror or error}); look after that disk, and run "
+            "the same command again"
+        ) from error

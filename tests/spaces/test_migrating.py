@@ -18,13 +18,14 @@ from searchx import upkeep
 from searchx.adding.fuser import Fuser
 from searchx.catalog import Catalog
 from searchx.encoder import Encoder
-from searchx.errors import BadInput, Busy, LibraryInUse, ModelError
+from searchx.errors import BadInput, Busy, LibraryFull, LibraryInUse, ModelError
 from searchx.exchange.outgoing import Outgoing
 from searchx.records import Pixels, Vectors
 from searchx.search import Library
 from searchx.spaces.progress import migration_of
 from searchx.spaces.switching import drop_other
 from searchx.upkeep import verify
+from searchx.views import own_snapshots_of
 from tests.colour import COLOURS, ColourEncoder, paint
 from tests.shelf import names as named
 from tests.spaces.encoders import Bright, Shelf
@@ -258,6 +259,17 @@ def test_what_cannot_be_is_refused_in_one_line(library: Path, tmp_path: Path) ->
     Catalog.open(tmp_path / "empty", create=True).close()
     with pytest.raises(BadInput, match="nothing indexed yet"):
         migrate(tmp_path / "empty", Bright())
+
+
+def test_where_nothing_can_be_written_one_line_says_so(library: Path) -> None:
+    in_the_way = own_snapshots_of(library, Bright().space.digest)
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_bytes(b"")
+    with pytest.raises(LibraryFull, match="cannot be made"):
+        migrate(library, Bright(), settings=INLINE)
+    in_the_way.unlink()
+    (library / "migrating.progress").mkdir()  # how far it is cannot be told, nor taken back
+    assert migrate(library, Bright(), settings=INLINE).switched
 
 
 def test_vectors_that_are_damaged_are_made_again(library: Path, photos: Path) -> None:
