@@ -35,6 +35,19 @@ from searchx.encoder import load_encoder
 encoder = load_encoder(sys.argv[1], "cpu", print)
 print(encoder.runtime)
 """
+INTERRUPTED = """
+import gc, signal, sys
+from searchx.encoder import load_encoder
+encoders = [load_encoder(sys.argv[1], "cpu") for _ in range(2)]
+for encoder in encoders:
+    encoder.embed_texts(["a dog"])
+del encoder
+while encoders:
+    del encoders[0]
+    gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))
+signal.raise_signal(signal.SIGTERM)
+"""
 SEARCH = """
 import sys
 from searchx.cli import run
@@ -178,6 +191,15 @@ def test_a_new_entry_takes_the_place_of_what_older_versions_made(tmp_path: Path)
     with entries.adding(place) as beside:
         (beside / "texts.bin").write_bytes(b"whole")
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted([place.name, "abcd-0123"])
+
+
+def test_a_signal_is_dealt_with_after_models_were_let_go(
+    compiled: CompiledEncoder, tiny_model: Path
+) -> None:
+    """OpenVINO gives the thread that loads a model a stack for signals, and takes it away later."""
+    command = [sys.executable, "-c", INTERRUPTED, str(tiny_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stderr) == (1, "interrupted\n")
 
 
 def test_without_a_cache_torch_computes_and_says_why(

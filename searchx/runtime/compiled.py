@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from searchx.errors import BadInput
 from searchx.records import Pixels, Space, Vectors
 from searchx.runtime.entries import IMAGES, TEXTS, TOKENIZER, read_manifest
-from searchx.runtime.openvino import imported
+from searchx.runtime.openvino import core
 from searchx.runtime.wording import TokenRows, Words
 
 # Weights of a tower up to which each core computes a part by itself. Pictures come many at a time;
@@ -143,7 +143,7 @@ class _Tower:
                 "ENABLE_CPU_PINNING": False,  # decoding, or another process, is on those cores
             }
             with self._reusing() as reused:
-                model = imported().Core().compile_model(str(self._file), "CPU", settings | reused)
+                model = core().compile_model(str(self._file), "CPU", settings | reused)
             requests: SimpleQueue[Any] = SimpleQueue()
             for _ in range(self.lanes):
                 requests.put(model.create_infer_request())

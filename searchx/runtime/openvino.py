@@ -17,6 +17,7 @@ _TELEMETRY: Final = "openvino_telemetry"  # it converts without it, where it is 
 # Its binding finds NumPy when it is first given an array; two threads that do so at one time wait
 # for each other for ever, one for Python's lock and one for what the other is making.
 _FIRST: Final = threading.Lock()
+_CORES: Final[list[Any]] = []  # at most one
 
 
 def imported() -> Any:
@@ -29,6 +30,21 @@ def imported() -> Any:
             openvino.convert_model = convert_model
         openvino.Tensor(np.zeros(1, np.float32))
     return openvino
+
+
+def core() -> Any:
+    """Give the one core of this process, which is kept to its end. Raises ImportError.
+
+    A core gives the thread that first compiles a model a stack for signals to be dealt with, and
+    unmaps it when it goes itself; of two cores, the later one leaves the thread with the stack of
+    the earlier, that is not there any more (OpenVINO's plugin for CPUs, ``SigAltStackSetup``).
+    Python has its signals dealt with on such a stack: the next Ctrl-C would be a crash.
+    """
+    openvino = imported()
+    with _FIRST:
+        if not _CORES:
+            _CORES.append(openvino.Core())
+        return _CORES[0]
 
 
 def convert_model(*arguments: Any, **settings: Any) -> Any:
