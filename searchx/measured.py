@@ -65,9 +65,9 @@ def keep_background(directory: Path, version: Version, space: str, background: B
 
 def sweep_backgrounds(directory: Path, space: str) -> None:
     """Remove those of other models, and what interrupted processes left half written."""
-    for left in (directory / SNAPSHOTS).glob("*background-*"):
-        if not left.name.startswith(f"background-{space[:16]}-"):
-            with suppress(OSError):
+    with suppress(OSError):
+        for left in (directory / SNAPSHOTS).glob("*background-*"):
+            if not left.name.startswith(f"background-{space[:16]}-"):
                 left.unlink()
 
 

@@ -56,8 +56,8 @@ def kept_references(directory: Path, space: Space) -> Vectors | None:
 
 def sweep_references(directory: Path) -> None:
     """Remove what interrupted processes left half written; who still writes it tries again."""
-    for left in (directory / SNAPSHOTS).glob(".references-*"):
-        with suppress(OSError):
+    with suppress(OSError):
+        for left in (directory / SNAPSHOTS).glob(".references-*"):
             left.unlink()
 
 

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from searchx.errors import BadInput
+from searchx.errors import BadInput, SearchxError
 from searchx.records import Band, Kind, Vectors
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -117,8 +117,13 @@ def band(relevance: float) -> Band:
 
 def everyday_captions() -> tuple[str, ...]:
     """Read the captions that ship with searchx; their vectors are the references."""
-    with gzip.open(CAPTIONS, "rt", encoding="utf-8") as lines:
-        return tuple(line.strip() for line in lines)
+    try:
+        with gzip.open(CAPTIONS, "rt", encoding="utf-8") as lines:
+            return tuple(line.strip() for line in lines)
+    except OSError as error:
+        raise SearchxError(
+            f"{CAPTIONS} cannot be read ({error.strerror or error}); install searchx again"
+        ) from error
 
 
 class Level(NamedTuple):

@@ -181,7 +181,9 @@ def own_snapshots_of(directory: Path, space: str) -> Path:
 
 def snapshot_folders(directory: Path) -> list[Path]:
     """Give all folders of snapshots, of whatever space."""
-    return [directory / SNAPSHOTS, *sorted((directory / SNAPSHOTS).glob(f"{_OWN}*"))]
+    held = vectors.listed(directory / SNAPSHOTS)
+    own = sorted(one for one in held if one.startswith(_OWN))
+    return [directory / SNAPSHOTS, *(directory / SNAPSHOTS / one for one in own)]
 
 
 def newest_snapshot(catalog: Catalog, kind: Kind, version: Version | None = None) -> Path | None:

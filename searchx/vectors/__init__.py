@@ -5,7 +5,7 @@
 is in one, `directory` where they lie; `foreign` reads index files of others.
 """
 
-from searchx.vectors.directory import drop, newest, places, sweep
+from searchx.vectors.directory import drop, listed, newest, places, sweep
 from searchx.vectors.exact import (
     NO_ID,
     Found,
@@ -47,6 +47,7 @@ __all__ = [
     "damaged",
     "drop",
     "exact_below",
+    "listed",
     "load",
     "merge",
     "newest",

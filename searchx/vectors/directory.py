@@ -9,11 +9,8 @@ from searchx.records import Kind
 
 
 def sweep(directory: Path, kind: Kind) -> None:
-    """Remove what interrupted runs left half written or half removed; the library is held.
-
-    Raises LibraryCorrupt where the disk does not tell what is there.
-    """
-    for name in _listed(directory):
+    """Remove what interrupted runs left half written or half removed; the library is held."""
+    for name in listed(directory):
         if name.startswith(f".{kind}-"):
             shutil.rmtree(directory / name, ignore_errors=True)
 
@@ -26,11 +23,10 @@ def newest(directory: Path, kind: Kind) -> Path | None:
 def places(directory: Path, kind: Kind) -> list[Path]:
     """Give the places of all snapshots of a kind, also of those that were left behind.
 
-    The oldest comes first: where removing them is interrupted, the newest is there last. Raises
-    LibraryCorrupt where the disk does not tell.
+    The oldest comes first: where removing them is interrupted, the newest is there last.
     """
     start = f"{kind}-"
-    names = [one for one in _listed(directory) if one.startswith(start)]
+    names = [one for one in listed(directory) if one.startswith(start)]
     named = [one for one in names if one[len(start) :].isdecimal()]
     return sorted((directory / one for one in named), key=generation)
 
@@ -57,13 +53,17 @@ def generation(place: Path) -> int:
     return int(place.name.rpartition("-")[2])
 
 
-def _listed(directory: Path) -> list[str]:
+def listed(directory: Path) -> list[str]:
+    """Name what a folder of snapshots holds; nothing where it is not there, or may not be read.
+
+    Raises LibraryCorrupt where the disk does not tell.
+    """
     try:  # looked at with every query: Path.glob takes ten times as long
         return os.listdir(directory)  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     except OSError as error:
         raise LibraryCorrupt(
-            f"{directory} cannot be read ({error.strerror or error}); look after that disk, and run "
+            f"{directory} cannot be read ({error.strerror or error}); check that disk, and run "
             "the same command again"
         ) from error

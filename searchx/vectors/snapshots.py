@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchx.durable import sync
-from searchx.errors import LibraryFull
+from searchx.errors import LibraryCorrupt, LibraryFull
 from searchx.records import Ids, Kind, Rows, Vectors
 from searchx.vectors import inverted, tuning
 from searchx.vectors.directory import generation, newest, places, sweep
@@ -269,7 +269,7 @@ def build(
     vectors (None: `exact_below`) there is no FAISS index in it. An index of the same library is
     taken over from the snapshot before and added to, unless it has to be trained again. `queries`
     by the side they come from ("text", "image") are what the index is tuned on. Raises
-    LibraryFull.
+    LibraryFull, and LibraryCorrupt where the disk does not give back what was written.
     """
     sweep(directory, kind)
     last = newest(directory, kind)
@@ -290,7 +290,13 @@ def build(
     for old in places(directory, kind):
         if old != place:
             shutil.rmtree(old, ignore_errors=True)  # readers keep what they have mapped
-    return load(place)
+    try:
+        return load(place)
+    except OSError as error:
+        raise LibraryCorrupt(
+            f"{place} cannot be read back ({error.strerror or error}); check that disk, and run "
+            "the same command again"
+        ) from error
 
 
 def load(place: Path) -> Snapshot:
