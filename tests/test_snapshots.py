@@ -179,14 +179,18 @@ def test_a_large_batch_is_answered_like_its_parts(indexed: Snapshot) -> None:
     assert np.array_equal(scores, np.concatenate([one[1] for one in parts]))
 
 
-def test_many_queries_get_what_each_gets_alone_also_where_rows_are_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", [0, 7])  # which index is asked depends on it
+def test_many_queries_get_what_each_gets_alone_also_where_rows_are_equal(
+    tmp_path: Path, gone: int
+) -> None:
     matrix = clustered(INDEXED).astype(np.float16)
     matrix[100:140] = matrix[3]  # more than are asked for, and all as near
     snapshot = build(tmp_path, ids_of(INDEXED), matrix, index_from=256)
     assert snapshot.plan(worded(1), 10).way == "index"
+    chosen = snapshot.select(snapshot.ids[200 : 200 + gone])
     queries = unit(matrix[:64].astype(np.float32))
-    together = snapshot.search(queries, 10)
-    alone = [snapshot.search(one[None], 10) for one in queries]
+    together = snapshot.search(queries, 10, chosen)
+    alone = [snapshot.search(one[None], 10, chosen) for one in queries]
     assert np.array_equal(together[0], np.concatenate([ids for ids, _ in alone]))
     assert np.array_equal(together[1], np.concatenate([scores for _, scores in alone]))
 

@@ -1,9 +1,12 @@
 """Which of the candidates of many queries are nearest, told by FAISS from the rows as they lie.
 
-The candidates of each query become one inverted list of a small index, which that query alone looks
-into. So FAISS compares float16 rows as it reads them, where NumPy would first make float32 of all.
+FAISS compares float16 rows as it reads them, where NumPy would first make float32 of all. Where an
+index holds what the matrix holds, it reads the mapped matrix itself (`Refined`). Else the
+candidates of each query become one inverted list of a small index, which that query alone looks
+into (`leading`).
 """
 
+import threading
 from typing import Any, Final, cast
 
 import numpy as np
@@ -12,6 +15,63 @@ from searchx.records import Ids, Vectors
 from searchx.vectors.exact import NO_ID, Halves, Mask, Places
 
 _ROWS: Final = 4_096  # held at a time, as they are in the matrix
+_SPARSE: Final = 4  # times as many ids as rows, from which on no table of all ids is made
+
+
+class Refined:
+    """An index whose candidates FAISS compares in the same call: its IndexRefine.
+
+    `index` gives ids (n,), ascending, of the rows of the matrix (n, dim), which is not copied.
+    Made when it is first asked. Safe to use from many threads.
+    """
+
+    def __init__(self, index: Any, matrix: Halves, ids: Ids) -> None:
+        self._parts = (index, matrix, ids)  # FAISS keeps no reference to them
+        self._lock = threading.Lock()
+        self._made: tuple[Any, ...] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the index holds these rows and no others, under numbers close together."""
+        index, _, ids = self._parts
+        return bool(index.ntotal == len(ids) and ids[-1] < _SPARSE * len(ids))
+
+    def leading(self, queries: Vectors, k: int, nprobe: int, depth: int) -> tuple[Vectors, Places]:
+        """Give the cosines and the places (q, k) of the nearest of `depth` candidates.
+
+        Best first; -inf and -1 where there are no more. To be asked of what is whole.
+        """
+        import faiss
+
+        with self._lock:
+            self._made = self._made or self._make()
+        within = cast(Any, faiss).SearchParametersIVF(nprobe=nprobe)
+        settings: Any = faiss.IndexRefineSearchParameters()
+        settings.base_index_params = within
+        settings.k_factor = (depth + 0.5) / k  # cut to `depth` candidates
+        scores, places = self._made[0].search(np.ascontiguousarray(queries), k, params=settings)
+        return np.where(places == NO_ID, -np.inf, scores).astype(np.float32), places
+
+    def _make(self) -> tuple[Any, ...]:
+        import faiss
+
+        index, matrix, ids = self._parts
+        rows, dim = matrix.shape
+        store: Any = faiss.IndexScalarQuantizer(
+            dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        codes = matrix.view(np.uint8).reshape(-1)
+        nobody = store.codes.owner  # the matrix is held here
+        views = cast(Any, faiss.MaybeOwnedVectorUInt8)
+        store.codes = views.create_view(faiss.swig_ptr(codes), len(codes), nobody)
+        store.ntotal, store.is_trained = rows, True
+        placed: Any = faiss.IndexIDMap(faiss.IndexFlatIP(dim))  # takes an empty one only
+        placed.index, placed.ntotal = index, rows
+        table = np.full(int(ids[-1]) + 1, NO_ID, np.int64)
+        table[ids] = np.arange(rows)
+        faiss.copy_array_to_vector(table, placed.id_map)
+        both: Any = faiss.IndexRefine(placed, store)
+        return both, placed, store, codes
 
 
 def leading(

@@ -48,7 +48,7 @@ from searchx.vectors.manifest import (
     read_manifest,
     sealed,
 )
-from searchx.vectors.reranking import leading
+from searchx.vectors.reranking import Refined, leading
 from searchx.vectors.selection import KEPT_APART, Lists, Selection, select
 
 _EXACT_SIZE: Final = 1 << 25  # numbers in the matrix; 65,536 vectors of 512: some 8 ms a query
@@ -82,6 +82,7 @@ class Snapshot:
     made: Inverted | None
     lists: Lists | None  # (n,)
     pages: "_Pages"
+    refined: Refined | None  # where there is an index
 
     @property
     def ids(self) -> Ids:
@@ -178,11 +179,16 @@ class Snapshot:
         there = len(self.ids) if chosen is None else chosen.count
         found, left = nothing(len(queries), k), np.arange(len(queries))
         while len(left):
-            near = self.made.candidates(queries[left], effort, chosen)
-            ids, scores = self._ranked(queries[left], near, k)
+            if self._is_refined(len(left), k, chosen, effort):
+                ids, scores = self._refined(queries[left], k, effort)
+                short = ids[:, min(k, there) - 1] == NO_ID  # too few lists held enough
+            else:
+                near = self.made.candidates(queries[left], effort, chosen)
+                ids, scores = self._ranked(queries[left], near, k)
+                short = ids[:, min(k, there) - 1] == NO_ID
+                short = short if chosen is None else short | _is_unsure(ids, near)
             found[0][left], found[1][left] = ids, scores
-            short = ids[:, min(k, there) - 1] == NO_ID  # too few lists held enough
-            left = left[short if chosen is None else short | _is_unsure(ids, near)]
+            left = left[short]
             effort = Effort(min(2 * effort.nprobe, self._list_count), 4 * effort.depth)
             if effort.depth > there // _COMPARED:
                 break
@@ -199,11 +205,28 @@ class Snapshot:
         scores, first = leading(self.matrix, places, held, queries, k + _SPARE)
         self.pages.read(places.size, _RESIDENT_FOR_MANY)
         found = self._compared(queries, first, first != NO_ID, k)
-        more = scores[:, -1] > -np.inf  # and of them some may be as near, but for the last digits
-        for row in np.flatnonzero(more & (scores[:, k - 1] <= scores[:, -1] + ROUNDING)):
+        for row in _tied(scores, k):
             some = slice(row, row + 1)
             one = self._compared(queries[some], places[some], held[some], k)
             found[0][some], found[1][some] = one
+        return found
+
+    def _is_refined(self, count: int, k: int, chosen: Selection | None, effort: Effort) -> bool:
+        if chosen is not None or count < _LITTLE or effort.depth <= 2 * k:
+            return False
+        return self.refined is not None and self.refined.is_whole
+
+    def _refined(self, queries: Vectors, k: int, effort: Effort) -> Found:
+        """Have FAISS find candidates and rank them in one call; the first few are ranked again."""
+        assert self.made is not None
+        assert self.refined is not None
+        scores, first = self.refined.leading(queries, k + _SPARE, effort.nprobe, effort.depth)
+        self.pages.read(len(queries) * effort.depth, _RESIDENT_FOR_MANY)
+        found = self._compared(queries, first, first != NO_ID, k)
+        for row in _tied(scores, k):
+            some = slice(row, row + 1)
+            near = self.made.candidates(queries[some], effort, None)
+            found[0][some], found[1][some] = self._ranked(queries[some], near, k)
         return found
 
     def _compared(self, queries: Vectors, places: Places, held: Mask, k: int) -> Found:
@@ -217,6 +240,12 @@ class Snapshot:
             is_one_of_many = len(queries) >= _LITTLE
             self.pages.read(places[some].size, _RESIDENT_FOR_MANY if is_one_of_many else _RESIDENT)
         return best_of(np.where(held, self.ids[places], NO_ID), scores, k)
+
+
+def _tied(scores: Vectors, k: int) -> NDArray[np.intp]:
+    """Tell of which queries those beyond the k-th may be as near, but for the last digits."""
+    more = scores[:, -1] > -np.inf
+    return np.flatnonzero(more & (scores[:, k - 1] <= scores[:, -1] + ROUNDING))
 
 
 def _is_unsure(found: Ids, near: Ids) -> NDArray[np.bool_]:
@@ -317,7 +346,9 @@ def load(place: Path) -> Snapshot:
         lists = np.load(place / "lists.npy")
         if len(lists) != len(ids):
             raise ValueError(f"{place} holds {len(ids)} ids in {len(lists)} lists")
-    return Snapshot(place, manifest, Scan(ids, matrix, made is None), made, lists, _Pages(matrix))
+    refined = None if made is None else Refined(made.index, matrix, ids)
+    scan = Scan(ids, matrix, made is None)
+    return Snapshot(place, manifest, scan, made, lists, _Pages(matrix), refined)
 
 
 def _write(
