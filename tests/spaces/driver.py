@@ -11,6 +11,7 @@ from indexer.pipeline import index_into
 from indexer.planning import Options
 from searchx.catalog import Catalog
 from searchx.encoder import Encoder
+from searchx.errors import LibraryInUse
 from searchx.search import Library
 from tests.spaces.encoders import Bright, load
 
@@ -36,10 +37,18 @@ def back(library: Path) -> None:
 
 
 def index(library: Path) -> None:
-    with closing(Catalog.open(library)) as catalog:
-        serving = catalog.serving()
-    assert serving is not None
-    index_into(library, library.parent / "photos", load(serving.name), options=Options(workers=0))
+    """Index what is new; a migration that is just switching is waited for."""
+    options = Options(workers=0)
+    while True:
+        with closing(Catalog.open(library)) as catalog:
+            serving = catalog.serving()
+        assert serving is not None
+        try:
+            index_into(library, library.parent / "photos", load(serving.name), options=options)
+        except LibraryInUse:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def read(library: Path) -> None:
