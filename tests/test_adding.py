@@ -506,6 +506,7 @@ def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
         metadata=[{"brand": "<b>acme</b>", "tags": ["new", "red"]}],
     )
     wall.add(["t"], ColourEncoder().embed_texts(["blue"]), kind="text")
+    wall.add(["r1", "r2"], images=[png("orange"), png("blue")])
     picture, bare = int(wall.lookup(["/etc/passwd"])[0]), int(wall.lookup(["t"])[0])
     with TestClient(create_app(wall)) as client:
         for way in ("thumbnail", "picture", "file"):
@@ -515,13 +516,16 @@ def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
             "/",
             "/?q=red",
             "/?q=blue&to=text",
+            f"/items/{picture}",
             f"/items/{bare}",
             "/status",
             "/explore",
+            "/duplicates",
         ):
-            assert client.get(address).status_code == 200
-        results = client.get("/?q=red").text
-        assert ('class="fileless"' in results, "/thumbnail" in results) == (True, False)
+            answer = client.get(address)
+            assert (answer.status_code, "/thumbnail" in answer.text) == (200, False), address
+        for address in ("/?q=red", "/explore", f"/items/{picture}"):
+            assert 'class="fileless"' in client.get(address).text
         page = client.get(f"/items/{picture}").text
         assert "&lt;b&gt;acme&lt;/b&gt;" in page
         assert "new, red" in page
