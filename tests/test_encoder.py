@@ -107,6 +107,33 @@ def test_an_unknown_device_is_refused(directory: Path) -> None:
         load_encoder(str(directory), "tpu")
 
 
+def test_several_devices_share_a_batch(directory: Path, tiny: Encoder) -> None:
+    """Two copies on the processor stand for two GPUs: what is divided comes back in order."""
+    several = load_encoder(str(directory), "cpu,cpu")
+    assert several.space == tiny.space
+    assert several.batch_size == 2 * tiny.batch_size
+    random = np.random.default_rng(0)
+    pictures = [Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(37)]
+    pixels = [tiny.fit(one) for one in pictures]
+    texts = [f"text number {number}" for number in range(50)]
+    for count in (0, 1, 37):
+        rows = several.embed_images(pixels[:count])
+        assert np.allclose(rows, tiny.embed_images(pixels[:count]), atol=1e-6)
+        rows = several.embed_texts(texts[:count])
+        assert np.allclose(rows, tiny.embed_texts(texts[:count]), atol=1e-6)
+    assert several.count_tokens(texts) == tiny.count_tokens(texts)
+    with pytest.raises(ModelError, match="torch sees no such GPU"):
+        load_encoder(str(directory), "cuda:all" if no_gpu() else "cuda:0,cuda:99")
+    with pytest.raises(ModelError, match='device "" is not known'):
+        load_encoder(str(directory), "cpu,")
+
+
+def no_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()
+
+
 def test_vectors_are_unit_rows_in_order(tiny: Encoder) -> None:
     random = np.random.default_rng(0)
     pictures = [Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(5)]

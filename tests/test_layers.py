@@ -100,6 +100,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.tokens",
         "searchx.towers",
     },
+    "searchx.encoder.sharded": RECORDS | {"searchx.encoder.plain", "searchx.forking"},
     "searchx.encoder": RECORDS
     | {
         "searchx.cutting",

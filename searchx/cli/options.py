@@ -42,7 +42,12 @@ VerboseOption = Annotated[
     typer.Option("--verbose", "-v", help="Say on stderr what computes, and why."),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the model computes.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:all",
+        help="Where the model computes; several GPUs as cuda:0,cuda:1.",
+    ),
 ]
 ModelOption = Annotated[
     str | None,

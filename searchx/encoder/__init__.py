@@ -13,7 +13,8 @@ from searchx.encoder.names import (
     is_to_be_made,
     local_files,
 )
-from searchx.encoder.plain import OpenClipEncoder
+from searchx.encoder.plain import OpenClipEncoder, devices_of
+from searchx.encoder.sharded import Sharded
 from searchx.errors import ModelError
 from searchx.fitting import Fit
 from searchx.records import Pairing, Pixels, Space, Vectors
@@ -62,9 +63,10 @@ def load_encoder(
 ) -> Encoder:
     """Load a model by any of its usual names, or by the purpose of a preset.
 
-    With ``@N`` behind it, the first N numbers of its vectors are kept, see `Cut`. Raises
-    ModelError, in one line, when the name is unknown or the weights cannot be had. `announce` is
-    told, in one line, before anything is downloaded.
+    With ``@N`` behind it, the first N numbers of its vectors are kept, see `Cut`. `device` is
+    auto, cpu, cuda, cuda:N, several of them with commas between, or cuda:all, see `Sharded`.
+    Raises ModelError, in one line, when the name is unknown or the weights cannot be had.
+    `announce` is told, in one line, before anything is downloaded.
     """
     name = canonical_name(name)
     whole, dim = parted(name)
@@ -78,9 +80,9 @@ def load_encoder(
             f'{base_of(name)}", or bring it by "searchx models import"'
         )
     found = prepared(name, local_files(name), device, announce)
-    encoder: OpenClipEncoder | CompiledEncoder
+    encoder: OpenClipEncoder | Sharded | CompiledEncoder
     if isinstance(found, str):
-        encoder = OpenClipEncoder(name, device, announce, f"torch ({found})")
+        encoder = _by_torch(name, device, announce, f"torch ({found})")
     else:
         encoder = found
     _LOG.info("%s is computed by %s", name, encoder.runtime)
@@ -90,8 +92,17 @@ def load_encoder(
 def load_by_torch(name: str, device: str = "auto", announce: Announce | None = None) -> Encoder:
     """Load a model by its stored name, to be computed by torch wherever it could be otherwise."""
     whole, dim = parted(name)
-    encoder = OpenClipEncoder(whole, device, announce)
+    encoder = _by_torch(whole, device, announce, "torch")
     return encoder if dim is None else Cut(encoder, dim)
+
+
+def _by_torch(
+    name: str, device: str, announce: Announce | None, runtime: str
+) -> OpenClipEncoder | Sharded:
+    devices = devices_of(device)
+    if len(devices) == 1:
+        return OpenClipEncoder(name, devices[0], announce, runtime)
+    return Sharded([OpenClipEncoder(name, one, announce, runtime) for one in devices])
 
 
 def pairing_of(encoder: Encoder) -> Pairing | None:

@@ -235,6 +235,15 @@ def _make_fast(trunk: Any) -> None:
             part.fused_attn = False
 
 
+def devices_of(device: str) -> list[str]:
+    """Name each of the devices that are asked for at once; not whether they are there."""
+    if device != "cuda:all":
+        return device.split(",")
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cuda"]
+
+
 def choose_device(device: str) -> "torch.device":
     """Turn auto, cpu, cuda or cuda:N into a device that is there; raises ModelError."""
     import torch
