@@ -1,6 +1,7 @@
 """A tower of an open_clip model as ONNX, for peers that compute with ONNX Runtime."""
 
 import warnings
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ def write(model: Any, encode: str, example: Any, place: Path) -> None:
     class Tower(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = model
+            self.model = deepcopy(model)  # the export folds normalisation into weights in place
 
         def forward(self, rows: torch.Tensor) -> Any:
             return getattr(self.model, encode)(rows)
