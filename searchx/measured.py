@@ -68,7 +68,7 @@ def sweep_backgrounds(directory: Path, space: str) -> None:
     with suppress(OSError):
         for left in (directory / SNAPSHOTS).glob("*background-*"):
             if not left.name.startswith(f"background-{space[:16]}-"):
-                left.unlink()
+                left.unlink(missing_ok=True)
 
 
 def _level(kept: "np.ndarray[Any, Any]") -> Level:

@@ -58,7 +58,7 @@ def sweep_references(directory: Path) -> None:
     """Remove what interrupted processes left half written; who still writes it tries again."""
     with suppress(OSError):
         for left in (directory / SNAPSHOTS).glob(".references-*"):
-            left.unlink()
+            left.unlink(missing_ok=True)
 
 
 def _made(encoder: Encoder) -> Halves:

@@ -120,10 +120,8 @@ def everyday_captions() -> tuple[str, ...]:
     try:
         with gzip.open(CAPTIONS, "rt", encoding="utf-8") as lines:
             return tuple(line.strip() for line in lines)
-    except OSError as error:
-        raise SearchxError(
-            f"{CAPTIONS} cannot be read ({error.strerror or error}); install searchx again"
-        ) from error
+    except (OSError, EOFError) as error:
+        raise SearchxError(f"{CAPTIONS} cannot be read ({error}); install searchx again") from error
 
 
 class Level(NamedTuple):

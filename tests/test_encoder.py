@@ -103,7 +103,9 @@ def test_weights_that_cannot_be_read_are_named(directory: Path, tmp_path: Path) 
 
 
 def test_an_unknown_device_is_refused(directory: Path) -> None:
-    with pytest.raises(ModelError, match='device "tpu" is not known; use auto, cpu or cuda'):
+    with pytest.raises(
+        ModelError, match='device "tpu" is not known; use auto, cpu, cuda or cuda:0'
+    ):
         load_encoder(str(directory), "tpu")
 
 

@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from searchx import vectors
 from searchx.errors import BadInput, LibraryFull
 from searchx.records import Ids, Kind, Vectors
 from searchx.vectors import NO_ID, Found, Halves, Origin, Scan, Snapshot, load, merge, newest
+from searchx.vectors.reranking import Refined
 from tests.rows import DIM, NONE, clustered, exactly, recall, rows_of, some, unit, worded
 
 INDEXED = 11_400  # vectors; more than are compared one by one
@@ -190,9 +192,25 @@ def test_many_queries_get_what_each_gets_alone_also_where_rows_are_equal(
     chosen = snapshot.select(snapshot.ids[200 : 200 + gone])
     queries = unit(matrix[:64].astype(np.float32))
     together = snapshot.search(queries, 10, chosen)
+    assert snapshot.made is not None
+    index: Any = snapshot.made.index
+    assert index.thisown  # FAISS is to free it when the snapshot goes
     alone = [snapshot.search(one[None], 10, chosen) for one in queries]
     assert np.array_equal(together[0], np.concatenate([ids for ids, _ in alone]))
     assert np.array_equal(together[1], np.concatenate([scores for _, scores in alone]))
+
+
+def test_an_index_of_other_rows_is_not_taken_for_one_of_these(tmp_path: Path) -> None:
+    matrix = clustered(INDEXED).astype(np.float16)
+    snapshot = build(tmp_path, ids_of(INDEXED), matrix, index_from=256)
+    made = snapshot.made
+    assert made is not None
+    held = made.ids()
+    assert Refined(made.index, snapshot.matrix, snapshot.ids, lambda: held).is_whole
+    mixed = np.append(snapshot.ids[:-1], snapshot.ids[-1] + 1)
+    assert not Refined(made.index, snapshot.matrix, mixed, lambda: held).is_whole
+    assert not Refined(made.index, snapshot.matrix, 9 * snapshot.ids, lambda: 9 * held).is_whole
+    assert not Refined(made.index, snapshot.matrix, snapshot.ids[1:], lambda: held).is_whole
 
 
 def test_the_order_of_building_does_not_matter(tmp_path: Path) -> None:
@@ -406,6 +424,7 @@ def test_no_question_gets_no_answer(indexed: Snapshot, tmp_path: Path, k: int) -
 FILL = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import faiss
 from searchx.errors import LibraryFull
 from tests.test_snapshots import build, some

@@ -45,7 +45,7 @@ DeviceOption = Annotated[
     str,
     typer.Option(
         "--device",
-        metavar="auto|cpu|cuda|cuda:all",
+        metavar="auto|cpu|cuda|cuda:N|cuda:all",
         help="Where the model computes; several GPUs as cuda:0,cuda:1.",
     ),
 ]

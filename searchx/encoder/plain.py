@@ -238,7 +238,7 @@ def _make_fast(trunk: Any) -> None:
 def devices_of(device: str) -> list[str]:
     """Name each of the devices that are asked for at once; not whether they are there."""
     if device != "cuda:all":
-        return device.split(",")
+        return [one.strip() for one in device.split(",")]
     import torch
 
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cuda"]
@@ -255,7 +255,7 @@ def choose_device(device: str) -> "torch.device":
     except RuntimeError:
         chosen = None
     if chosen is None or chosen.type not in ("cpu", "cuda"):
-        raise ModelError(f'device "{device}" is not known; use auto, cpu or cuda')
+        raise ModelError(f'device "{device}" is not known; use auto, cpu, cuda or cuda:0')
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {device} was asked for, but torch sees no such GPU; use cpu")
     return chosen

@@ -36,8 +36,8 @@ def begin(catalog: Catalog, space: Space) -> Catalog:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LibraryFull(
-                f"{folder} cannot be made ({error.strerror or error}); free some space and run the "
-                "same command again"
+                f"{folder} cannot be made ({error.strerror or error}); free some space, or what is "
+                "in its way, and run the same command again"
             ) from error
     return catalog.in_space(space)
 

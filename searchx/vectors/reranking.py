@@ -6,7 +6,8 @@ candidates of each query become one inverted list of a small index, which that q
 into (`leading`).
 """
 
-import threading
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final, cast
 
 import numpy as np
@@ -21,20 +22,25 @@ _SPARSE: Final = 4  # times as many ids as rows, from which on no table of all i
 class Refined:
     """An index whose candidates FAISS compares in the same call: its IndexRefine.
 
-    `index` gives ids (n,), ascending, of the rows of the matrix (n, dim), which is not copied.
-    Made when it is first asked. Safe to use from many threads.
+    `index` gives ids, those that it holds (`held`), of which the rows of the matrix (n, dim) have
+    `ids` (n,), ascending. Nothing is copied. Made when it is first asked; where two threads do so,
+    twice. Safe to use from many threads.
     """
 
-    def __init__(self, index: Any, matrix: Halves, ids: Ids) -> None:
-        self._parts = (index, matrix, ids)  # FAISS keeps no reference to them
-        self._lock = threading.Lock()
-        self._made: tuple[Any, ...] | None = None
+    def __init__(self, index: Any, matrix: Halves, ids: Ids, held: Callable[[], Ids]) -> None:
+        self._index, self._matrix, self._ids = index, matrix, ids  # FAISS keeps no reference
+        self._is_owned = index.thisown
+        self._held = held
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
-        """Tell whether the index holds these rows and no others, under numbers close together."""
-        index, _, ids = self._parts
-        return bool(index.ntotal == len(ids) and ids[-1] < _SPARSE * len(ids))
+        """Tell whether the index holds these rows and no others, under numbers close together.
+
+        FAISS looks up the row of an id without a look at whether there is one.
+        """
+        ids = self._ids
+        is_near = self._index.ntotal == len(ids) and ids[0] >= 0 and ids[-1] < _SPARSE * len(ids)
+        return bool(is_near and np.array_equal(self._held(), ids))
 
     def leading(self, queries: Vectors, k: int, nprobe: int, depth: int) -> tuple[Vectors, Places]:
         """Give the cosines and the places (q, k) of the nearest of `depth` candidates.
@@ -43,32 +49,33 @@ class Refined:
         """
         import faiss
 
-        with self._lock:
-            self._made = self._made or self._make()
         within = cast(Any, faiss).SearchParametersIVF(nprobe=nprobe)
         settings: Any = faiss.IndexRefineSearchParameters()
         settings.base_index_params = within
+        within.thisown = True  # which some versions of the binding take for given away
         settings.k_factor = (depth + 0.5) / k  # cut to `depth` candidates
-        scores, places = self._made[0].search(np.ascontiguousarray(queries), k, params=settings)
+        scores, places = self._both[0].search(np.ascontiguousarray(queries), k, params=settings)
         return np.where(places == NO_ID, -np.inf, scores).astype(np.float32), places
 
-    def _make(self) -> tuple[Any, ...]:
+    @cached_property
+    def _both(self) -> tuple[Any, ...]:
+        """Give the index, and what it refers to."""
         import faiss
 
-        index, matrix, ids = self._parts
-        rows, dim = matrix.shape
+        rows, dim = self._matrix.shape
         store: Any = faiss.IndexScalarQuantizer(
             dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
-        codes = matrix.view(np.uint8).reshape(-1)
+        codes = self._matrix.view(np.uint8).reshape(-1)
         nobody = store.codes.owner  # the matrix is held here
         views = cast(Any, faiss.MaybeOwnedVectorUInt8)
         store.codes = views.create_view(faiss.swig_ptr(codes), len(codes), nobody)
         store.ntotal, store.is_trained = rows, True
         placed: Any = faiss.IndexIDMap(faiss.IndexFlatIP(dim))  # takes an empty one only
-        placed.index, placed.ntotal = index, rows
-        table = np.full(int(ids[-1]) + 1, NO_ID, np.int64)
-        table[ids] = np.arange(rows)
+        placed.index, placed.ntotal = self._index, rows
+        self._index.thisown = self._is_owned  # the binding takes it for given away
+        table = np.full(int(self._ids[-1]) + 1, NO_ID, np.int64)
+        table[self._ids] = np.arange(rows)
         faiss.copy_array_to_vector(table, placed.id_map)
         both: Any = faiss.IndexRefine(placed, store)
         return both, placed, store, codes

@@ -205,10 +205,9 @@ class Snapshot:
         scores, first = leading(self.matrix, places, held, queries, k + _SPARE)
         self.pages.read(places.size, _RESIDENT_FOR_MANY)
         found = self._compared(queries, first, first != NO_ID, k)
-        for row in _tied(scores, k):
-            some = slice(row, row + 1)
-            one = self._compared(queries[some], places[some], held[some], k)
-            found[0][some], found[1][some] = one
+        tied = _tied(scores, k)
+        again = self._compared(queries[tied], places[tied], held[tied], k)
+        found[0][tied], found[1][tied] = again
         return found
 
     def _is_refined(self, count: int, k: int, chosen: Selection | None, effort: Effort) -> bool:
@@ -223,10 +222,11 @@ class Snapshot:
         scores, first = self.refined.leading(queries, k + _SPARE, effort.nprobe, effort.depth)
         self.pages.read(len(queries) * effort.depth, _RESIDENT_FOR_MANY)
         found = self._compared(queries, first, first != NO_ID, k)
-        for row in _tied(scores, k):
-            some = slice(row, row + 1)
-            near = self.made.candidates(queries[some], effort, None)
-            found[0][some], found[1][some] = self._ranked(queries[some], near, k)
+        tied = _tied(scores, k)
+        if len(tied):
+            near = self.made.candidates(queries[tied], effort, None)
+            places, held = self.scan.guessed(near), near != NO_ID
+            found[0][tied], found[1][tied] = self._compared(queries[tied], places, held, k)
         return found
 
     def _compared(self, queries: Vectors, places: Places, held: Mask, k: int) -> Found:
@@ -321,10 +321,10 @@ def build(
             shutil.rmtree(old, ignore_errors=True)  # readers keep what they have mapped
     try:
         return load(place)
-    except OSError as error:
+    except UNREADABLE as error:
+        said = getattr(error, "strerror", None) or error
         raise LibraryCorrupt(
-            f"{place} cannot be read back ({error.strerror or error}); check that disk, and run "
-            "the same command again"
+            f"{place} cannot be read back ({said}); check that disk, and run the same command again"
         ) from error
 
 
@@ -346,7 +346,7 @@ def load(place: Path) -> Snapshot:
         lists = np.load(place / "lists.npy")
         if len(lists) != len(ids):
             raise ValueError(f"{place} holds {len(ids)} ids in {len(lists)} lists")
-    refined = None if made is None else Refined(made.index, matrix, ids)
+    refined = None if made is None else Refined(made.index, matrix, ids, made.ids)
     scan = Scan(ids, matrix, made is None)
     return Snapshot(place, manifest, scan, made, lists, _Pages(matrix), refined)
 
