@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
@@ -23,6 +24,7 @@ from searchx.cache import cache_directory
 PATIENCE: Final = 2.0  # seconds that a server may say nothing; loading a model takes about as long
 _ROOT: Final = Path(__file__).resolve().parent
 _BACKLOG: Final = 64
+_STARTING: Final = 60.0  # seconds after which a socket that nobody listens on is left behind
 
 
 class Unanswered(Exception):
@@ -56,6 +58,7 @@ class Offer:
     def __init__(self, place: Path) -> None:
         """Listen; raises OSError where that cannot be."""
         _make_private(place.parent)
+        _sweep(place.parent)
         self._place = place
         self._hidden = place.with_name(f".{place.name[:12]}.{os.getpid()}")
         self._hidden.unlink(missing_ok=True)  # of a process of the same number that was killed
@@ -131,6 +134,25 @@ class _Local(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self._place))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the sockets of processes that were killed."""
+    for left in folder.iterdir():
+        with suppress(OSError):
+            is_old = time.time() - left.lstat().st_mtime > _STARTING
+            if is_old and left.is_socket() and _is_deserted(left):
+                left.unlink()
+
+
+def _is_deserted(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(PATIENCE)
+        try:
+            asking.connect(str(place))
+        except ConnectionRefusedError:
+            return True
+    return False
 
 
 def _make_private(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`searchx search` beside a `searchx serve` that has the library's model in memory."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -131,6 +132,28 @@ def _answer_each(listener: socket.socket, answer: bytes, times: int) -> None:
         with client:
             client.recv(65536)
             client.sendall(answer)
+
+
+def test_sockets_of_servers_that_were_killed_are_swept(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHX_CACHE", str(tmp_path))
+    with offered(place.library):
+        folder = tmp_path / "serving"
+    sockets = {name: socket.socket(socket.AF_UNIX) for name in ("killed", "starting", "running")}
+    for name, one in sockets.items():
+        one.bind(str(folder / name))
+        if name != "starting":
+            os.utime(folder / name, (1, 1))
+    sockets["running"].listen()
+    for name in ("killed", "starting"):
+        sockets[name].close()
+    with offered(place.library):
+        assert {one.name for one in folder.iterdir() if one.name in sockets} == {
+            "starting",
+            "running",
+        }
+    sockets["running"].close()
 
 
 def test_a_folder_that_others_may_enter_is_not_trusted(server: Path) -> None:
