@@ -524,7 +524,7 @@ def test_a_server_shows_what_is_in_no_file(wall: Library) -> None:
         ):
             answer = client.get(address)
             assert (answer.status_code, "/thumbnail" in answer.text) == (200, False), address
-        for address in ("/?q=red", "/explore", f"/items/{picture}"):
+        for address in ("/?q=red", f"/items/{picture}"):
             assert 'class="fileless"' in client.get(address).text
         page = client.get(f"/items/{picture}").text
         assert "&lt;b&gt;acme&lt;/b&gt;" in page
