@@ -11,7 +11,7 @@ import numpy as np
 from searchx.catalog import Version
 from searchx.records import Vectors
 from searchx.relevance import Background, Direction, Level
-from searchx.views import SNAPSHOTS
+from searchx.views import SNAPSHOTS, sweep_beside
 
 GROWN: Final = 0.05  # of a kind that may have come or gone before it is measured anew
 _LEVELS: Final = ("hit", "asked", "best")
@@ -65,10 +65,7 @@ def keep_background(directory: Path, version: Version, space: str, background: B
 
 def sweep_backgrounds(directory: Path, space: str) -> None:
     """Remove those of other models, and what interrupted processes left half written."""
-    with suppress(OSError):
-        for left in (directory / SNAPSHOTS).glob("*background-*"):
-            if not left.name.startswith(f"background-{space[:16]}-"):
-                left.unlink(missing_ok=True)
+    sweep_beside(directory, "*background-*", but=f"background-{space[:16]}-")
 
 
 def _level(kept: "np.ndarray[Any, Any]") -> Level:

@@ -19,7 +19,7 @@ from searchx.encoder import Encoder
 from searchx.records import Space, Vectors
 from searchx.relevance import everyday_captions
 from searchx.vectors import Halves
-from searchx.views import SNAPSHOTS
+from searchx.views import SNAPSHOTS, sweep_beside
 
 _BATCH: Final = 128
 _SHIPPED: Final = Path(__file__).parent / "models" / "mini"
@@ -56,9 +56,7 @@ def kept_references(directory: Path, space: Space) -> Vectors | None:
 
 def sweep_references(directory: Path) -> None:
     """Remove what interrupted processes left half written; who still writes it tries again."""
-    with suppress(OSError):
-        for left in (directory / SNAPSHOTS).glob(".references-*"):
-            left.unlink(missing_ok=True)
+    sweep_beside(directory, ".references-*")
 
 
 def _made(encoder: Encoder) -> Halves:

@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -184,6 +185,15 @@ def snapshot_folders(directory: Path) -> list[Path]:
     held = vectors.listed(directory / SNAPSHOTS)
     own = sorted(one for one in held if one.startswith(_OWN))
     return [directory / SNAPSHOTS, *(directory / SNAPSHOTS / one for one in own)]
+
+
+def sweep_beside(directory: Path, pattern: str, but: str = "") -> None:
+    """Remove files beside the snapshots, but for those whose names begin so, as far as possible."""
+    with suppress(OSError):  # the disk may not even tell what is there
+        for left in (directory / SNAPSHOTS).glob(pattern):
+            if not but or not left.name.startswith(but):
+                with suppress(OSError):
+                    left.unlink()
 
 
 def newest_snapshot(catalog: Catalog, kind: Kind, version: Version | None = None) -> Path | None:

@@ -348,6 +348,7 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     "searchx.spaces.switching": RECORDS
     | {
         "searchx.catalog",
+        "searchx.database",
         "searchx.refreshing",
         "searchx.spaces.beside",
         "searchx.vectors",

@@ -424,7 +424,6 @@ def test_no_question_gets_no_answer(indexed: Snapshot, tmp_path: Path, k: int) -
 FILL = """
 import resource, sys
 from pathlib import Path
-from typing import Any
 import faiss
 from searchx.errors import LibraryFull
 from tests.test_snapshots import build, some

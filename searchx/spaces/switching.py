@@ -8,7 +8,8 @@ import numpy as np
 
 from searchx import vectors
 from searchx.catalog import Catalog
-from searchx.errors import BadInput, LibraryFull
+from searchx.database import not_writable
+from searchx.errors import BadInput
 from searchx.records import KINDS, Ids, Space
 from searchx.spaces.beside import OtherSpace
 from searchx.vectors import UNREADABLE, read_manifest
@@ -35,10 +36,7 @@ def begin(catalog: Catalog, space: Space) -> Catalog:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LibraryFull(
-                f"{folder} cannot be made ({error.strerror or error}); free some space, or what is "
-                "in its way, and run the same command again"
-            ) from error
+            raise not_writable(catalog.directory, error) from error
     return catalog.in_space(space)
 
 

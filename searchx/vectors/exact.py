@@ -32,7 +32,7 @@ _TOGETHER: Final = 1_000  # hits: up to so many, FAISS puts those of many querie
 _PAIRS: Final = 8_192  # of queries and rows compared at a time
 _FEW_READ: Final = 256  # rows, up to which NumPy is as fast as FAISS at reading them
 ROUNDING: Final = 1e-5  # by which sums in another order may differ
-_SPARSE: Final = 4  # times as many ids as rows, from which on a row is looked for
+SPARSE: Final = 4  # times as many ids as rows, from which on there is no table of ids
 _NO_LENGTH: Final = 1e-12
 _SPARE: Final = 64  # more than asked for: rows of equal score are put in order afterwards
 
@@ -87,7 +87,7 @@ class Scan:
     @cached_property
     def _table(self) -> NDArray[np.int32] | None:
         """Give the row of each id from the first on, where they stand close enough together."""
-        if not len(self.ids) or self.ids[-1] - self.ids[0] >= _SPARSE * len(self.ids):
+        if not len(self.ids) or self.ids[-1] - self.ids[0] >= SPARSE * len(self.ids):
             return None
         table = np.zeros(int(self.ids[-1] - self.ids[0]) + 1, np.int32)
         table[self.ids - self.ids[0]] = np.arange(len(self.ids))

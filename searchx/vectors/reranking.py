@@ -13,18 +13,17 @@ from typing import Any, Final, cast
 import numpy as np
 
 from searchx.records import Ids, Vectors
-from searchx.vectors.exact import NO_ID, Halves, Mask, Places
+from searchx.vectors.exact import NO_ID, SPARSE, Halves, Mask, Places
 
 _ROWS: Final = 4_096  # held at a time, as they are in the matrix
-_SPARSE: Final = 4  # times as many ids as rows, from which on no table of all ids is made
 
 
 class Refined:
     """An index whose candidates FAISS compares in the same call: its IndexRefine.
 
     `index` gives ids, those that it holds (`held`), of which the rows of the matrix (n, dim) have
-    `ids` (n,), ascending. Nothing is copied. Made when it is first asked; where two threads do so,
-    twice. Safe to use from many threads.
+    `ids` (n,), ascending. No vector is copied. Made when it is first asked. Safe to use from many
+    threads.
     """
 
     def __init__(self, index: Any, matrix: Halves, ids: Ids, held: Callable[[], Ids]) -> None:
@@ -39,7 +38,7 @@ class Refined:
         FAISS looks up the row of an id without a look at whether there is one.
         """
         ids = self._ids
-        is_near = self._index.ntotal == len(ids) and ids[0] >= 0 and ids[-1] < _SPARSE * len(ids)
+        is_near = self._index.ntotal == len(ids) and ids[0] >= 0 and ids[-1] < SPARSE * len(ids)
         return bool(is_near and np.array_equal(self._held(), ids))
 
     def leading(self, queries: Vectors, k: int, nprobe: int, depth: int) -> tuple[Vectors, Places]:

@@ -179,16 +179,9 @@ class Snapshot:
         there = len(self.ids) if chosen is None else chosen.count
         found, left = nothing(len(queries), k), np.arange(len(queries))
         while len(left):
-            if self._is_refined(len(left), k, chosen, effort):
-                ids, scores = self._refined(queries[left], k, effort)
-                short = ids[:, min(k, there) - 1] == NO_ID  # too few lists held enough
-            else:
-                near = self.made.candidates(queries[left], effort, chosen)
-                ids, scores = self._ranked(queries[left], near, k)
-                short = ids[:, min(k, there) - 1] == NO_ID
-                short = short if chosen is None else short | _is_unsure(ids, near)
+            (ids, scores), unsure = self._tried(queries[left], k, chosen, effort)
             found[0][left], found[1][left] = ids, scores
-            left = left[short]
+            left = left[unsure | (ids[:, min(k, there) - 1] == NO_ID)]  # too few lists held enough
             effort = Effort(min(2 * effort.nprobe, self._list_count), 4 * effort.depth)
             if effort.depth > there // _COMPARED:
                 break
@@ -196,11 +189,24 @@ class Snapshot:
             found[0][left], found[1][left] = self._compare(queries[left], k, chosen)
         return found
 
+    def _tried(
+        self, queries: Vectors, k: int, chosen: Selection | None, effort: Effort
+    ) -> tuple[Found, NDArray[np.bool_]]:
+        """Answer from so many candidates; tells of which queries (q,) a filter makes it unsure."""
+        assert self.made is not None
+        sure = np.zeros(len(queries), np.bool_)
+        is_little = _is_little(len(queries), effort.depth, k)
+        if chosen is None and not is_little and self.refined and self.refined.is_whole:
+            return self._refined(self.refined, queries, k, effort), sure
+        near = self.made.candidates(queries, effort, chosen)
+        found = self._ranked(queries, near, k)
+        return found, sure if chosen is None else _is_unsure(found[0], near)
+
     def _ranked(self, queries: Vectors, near: Ids, k: int) -> Found:
         """Rank candidates (q, any) by their exact cosines."""
         places = self.scan.guessed(near)
         held = self.ids[places] == near  # without what was removed since
-        if len(queries) < _LITTLE or near.shape[1] <= 2 * k:
+        if _is_little(len(queries), near.shape[1], k):
             return self._compared(queries, places, held, k)
         scores, first = leading(self.matrix, places, held, queries, k + _SPARE)
         self.pages.read(places.size, _RESIDENT_FOR_MANY)
@@ -210,16 +216,10 @@ class Snapshot:
         found[0][tied], found[1][tied] = again
         return found
 
-    def _is_refined(self, count: int, k: int, chosen: Selection | None, effort: Effort) -> bool:
-        if chosen is not None or count < _LITTLE or effort.depth <= 2 * k:
-            return False
-        return self.refined is not None and self.refined.is_whole
-
-    def _refined(self, queries: Vectors, k: int, effort: Effort) -> Found:
+    def _refined(self, refined: Refined, queries: Vectors, k: int, effort: Effort) -> Found:
         """Have FAISS find candidates and rank them in one call; the first few are ranked again."""
         assert self.made is not None
-        assert self.refined is not None
-        scores, first = self.refined.leading(queries, k + _SPARE, effort.nprobe, effort.depth)
+        scores, first = refined.leading(queries, k + _SPARE, effort.nprobe, effort.depth)
         self.pages.read(len(queries) * effort.depth, _RESIDENT_FOR_MANY)
         found = self._compared(queries, first, first != NO_ID, k)
         tied = _tied(scores, k)
@@ -240,6 +240,11 @@ class Snapshot:
             is_one_of_many = len(queries) >= _LITTLE
             self.pages.read(places[some].size, _RESIDENT_FOR_MANY if is_one_of_many else _RESIDENT)
         return best_of(np.where(held, self.ids[places], NO_ID), scores, k)
+
+
+def _is_little(queries: int, depth: int, k: int) -> bool:
+    """Tell whether so many candidates are compared exactly without FAISS choosing the first."""
+    return queries < _LITTLE or depth <= 2 * k
 
 
 def _tied(scores: Vectors, k: int) -> NDArray[np.intp]:

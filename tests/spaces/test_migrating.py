@@ -265,7 +265,7 @@ def test_where_nothing_can_be_written_one_line_says_so(library: Path) -> None:
     in_the_way = own_snapshots_of(library, Bright().space.digest)
     in_the_way.parent.mkdir(exist_ok=True)
     in_the_way.write_bytes(b"")
-    with pytest.raises(LibraryFull, match="cannot be made"):
+    with pytest.raises(LibraryFull, match="cannot be written"):
         migrate(library, Bright(), settings=INLINE)
     in_the_way.unlink()
     (library / "migrating.progress").mkdir()  # how far it is cannot be told, nor taken back
