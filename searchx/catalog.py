@@ -349,13 +349,12 @@ class Catalog:
 
     def has(self, kind: Kind, digest: str) -> bool:
         """Tell whether this content has a vector already; asked for every picture of a run."""
-        with self._reading() as connection:
-            found = connection.exec_driver_sql(
-                "SELECT 1 FROM item JOIN vector ON vector.item_id = item.id "
-                "WHERE kind = ? AND digest = ?",
-                (kind, bytes.fromhex(digest)),
-            )
-            return found.first() is not None
+        found = self._first(
+            "SELECT 1 FROM item JOIN vector ON vector.item_id = item.id "
+            "WHERE kind = ? AND digest = ?",
+            (kind, bytes.fromhex(digest)),
+        )
+        return found is not None
 
     def embedded(self, kind: Kind, digests: Collection[str]) -> set[str]:
         """Tell which of these contents have a vector already."""
@@ -671,18 +670,18 @@ class Catalog:
     def _moment(self) -> sa.Connection | None:
         return getattr(self._here, "moment", None)
 
-    def _first(self, statement: str) -> tuple[Any, ...] | None:
-        """Give the first row of one statement, asked for with every query.
+    def _first(self, statement: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """Give the first row of one statement, asked for with every query or every picture.
 
         By the driver: SQLAlchemy's way to it takes ten times as long.
         """
         if self._moment is not None:
             return cast(
                 tuple[Any, ...] | None,
-                self._moment.connection.cursor().execute(statement).fetchone(),
+                self._moment.connection.cursor().execute(statement, values).fetchone(),
             )
         with plain_errors(self.directory), closing(self._engine.raw_connection()) as raw:
-            return cast(tuple[Any, ...] | None, raw.cursor().execute(statement).fetchone())
+            return cast(tuple[Any, ...] | None, raw.cursor().execute(statement, values).fetchone())
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -5,7 +5,6 @@ import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from searchx.filters import Filter, as_json
 from searchx.records import Kind, Metadata, Space
 
 CHUNK: Final = 500  # bound parameters in one statement; SQLite allows 999 in its oldest form
+_GIVEN: Final = "(SELECT value FROM json_each(:ids))"
 FARTHEST: Final = (1 << 63) - 1  # SQLite holds no larger integer; in ns that is the year 2262
 READ_AGAIN: Final = -1  # a time of change that no file has: the next run reads such a file again
 _METADATA: Final = (
@@ -81,6 +81,8 @@ class Writing:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        # Some statements are run for every file, and SQLAlchemy's way takes several times as long.
+        self._cursor = connection.connection.cursor()
         self._touched: set[int] = set()  # items that got or lost a location
         self._folders: dict[tuple[str, str], int] = {}
 
@@ -90,15 +92,15 @@ class Writing:
         A space has one digest but may get another name, as when a model directory is moved. The
         newest one is kept: under it the model can be loaded.
         """
-        row = self._connection.execute(_sql("SELECT name, digest, dim FROM space")).first()
-        if row is None:
+        held = [Space(*row) for row in self._rows("SELECT name, digest, dim FROM space")]
+        if not held:
             self._run(
                 "INSERT INTO space (name, digest, dim) VALUES (:name, :digest, :dim)",
                 {"name": space.name, "digest": space.digest, "dim": space.dim},
             )
-        elif row.digest != space.digest:
-            raise _mismatch(Space(*row), space)
-        elif row.name != space.name:
+        elif held[0].digest != space.digest:
+            raise _mismatch(held[0], space)
+        elif held[0].name != space.name:
             self._run("UPDATE space SET name = :name", {"name": space.name})
 
     def add_source(self, path: str, rules: str | None = None) -> None:
@@ -111,16 +113,16 @@ class Writing:
 
     def add_folder(self, source: str, path: str, is_mount: bool = False) -> int:
         """Remember a folder of a source; gives its id."""
-        folder = self._connection.execute(
-            _sql(
+        folder = int(
+            self._scalar(
                 "INSERT INTO folder (source_id, path, is_mount) "
                 "VALUES ((SELECT id FROM source WHERE path = :source), :path, :is_mount) "
-                "ON CONFLICT (source_id, path) DO UPDATE SET is_mount = :is_mount RETURNING id"
-            ),
-            {"source": os.fsencode(source), "path": os.fsencode(path), "is_mount": is_mount},
-        ).scalar_one()
+                "ON CONFLICT (source_id, path) DO UPDATE SET is_mount = :is_mount RETURNING id",
+                {"source": os.fsencode(source), "path": os.fsencode(path), "is_mount": is_mount},
+            )
+        )
         self._folders[source, path] = folder
-        return int(folder)
+        return folder
 
     def add_items(self, items: Iterable[NewItem]) -> None:
         """Add items with their vectors; content that is there already stays as it is.
@@ -129,13 +131,11 @@ class Writing:
         its own.
         """
         for item in items:
-            item_id = self._connection.execute(
-                _sql(
-                    "INSERT INTO item (kind, digest, text, width, height) "
-                    "VALUES (:kind, :digest, :text, :width, :height) "
-                    "ON CONFLICT (kind, digest) DO UPDATE SET kind = kind "
-                    "WHERE NOT EXISTS (SELECT 1 FROM vector WHERE item_id = item.id) RETURNING id"
-                ),
+            item_id = self._scalar(
+                "INSERT INTO item (kind, digest, text, width, height) "
+                "VALUES (:kind, :digest, :text, :width, :height) "
+                "ON CONFLICT (kind, digest) DO UPDATE SET kind = kind "
+                "WHERE NOT EXISTS (SELECT 1 FROM vector WHERE item_id = item.id) RETURNING id",
                 {
                     "kind": item.kind,
                     "digest": bytes.fromhex(item.digest),
@@ -143,7 +143,7 @@ class Writing:
                     "width": item.width,
                     "height": item.height,
                 },
-            ).scalar()
+            )
             if item_id is not None:
                 data = item.vector.astype(np.float16).tobytes()
                 self._run(
@@ -155,14 +155,12 @@ class Writing:
         """Record a file and the items in it, in place of all that was known of it."""
         path, name = os.path.split(file.path)
         folder = self._folders.get((source, path)) or self._folder(source, path)
-        file_id = self._connection.execute(
-            _sql(
-                "INSERT INTO file (folder_id, name, size, mtime_ns, companions, reason) "
-                "VALUES (:folder, :name, :size, :mtime_ns, :companions, :reason) "
-                "ON CONFLICT (folder_id, name) DO UPDATE SET size = excluded.size, "
-                "mtime_ns = excluded.mtime_ns, companions = excluded.companions, "
-                "reason = excluded.reason, trouble = NULL RETURNING id"
-            ),
+        file_id = self._scalar(
+            "INSERT INTO file (folder_id, name, size, mtime_ns, companions, reason) "
+            "VALUES (:folder, :name, :size, :mtime_ns, :companions, :reason) "
+            "ON CONFLICT (folder_id, name) DO UPDATE SET size = excluded.size, "
+            "mtime_ns = excluded.mtime_ns, companions = excluded.companions, "
+            "reason = excluded.reason, trouble = NULL RETURNING id",
             {
                 "folder": folder,
                 "name": os.fsencode(name),
@@ -171,7 +169,7 @@ class Writing:
                 "companions": storable(file.companions),
                 "reason": file.reason and storable(file.reason),
             },
-        ).scalar_one()
+        )
         self._touch("DELETE FROM location WHERE file_id = :id RETURNING item_id", {"id": file_id})
         for content in file.contents:
             self._add_location(file_id, content)
@@ -223,15 +221,14 @@ class Writing:
 
     def read_again(self, files: Collection[int]) -> None:
         """Have files read by the next run whatever their size and time."""
-        self._for_each("UPDATE file SET mtime_ns = :again WHERE id IN :ids", files)
+        self._for_each(f"UPDATE file SET mtime_ns = :again WHERE id IN {_GIVEN}", files)
 
     def drop_files(self, files: Collection[int]) -> None:
         """Forget files, by id, with their locations."""
         for chunk in chunks(list(files)):
-            touched = _sql("SELECT item_id FROM location WHERE file_id IN :ids")
-            bound = touched.bindparams(sa.bindparam("ids", expanding=True))
-            self._touched.update(self._connection.execute(bound, {"ids": chunk}).scalars())
-        self._for_each("DELETE FROM file WHERE id IN :ids", files)
+            held = f"SELECT item_id FROM location WHERE file_id IN {_GIVEN}"
+            self._touch(held, {"ids": json.dumps(chunk)})
+        self._for_each(f"DELETE FROM file WHERE id IN {_GIVEN}", files)
 
     def drop_empty_folders(self) -> None:
         """Forget the folders that hold no known file.
@@ -248,13 +245,13 @@ class Writing:
         values = {"source": os.fsencode(source)}
         held = "SELECT file.id, reason FROM file JOIN folder ON folder.id = file.folder_id "
         held += "JOIN source ON source.id = folder.source_id WHERE source.path = :source"
-        files = self._connection.execute(_sql(held), values).all()
-        self.drop_files([file.id for file in files])
+        files = self._rows(held, values)
+        self.drop_files([file for file, _ in files])
         if not self._run("DELETE FROM source WHERE path = :source", values):
             raise BadInput(f"{source} is no source of this library")
         self._folders.clear()
         self.drop_orphans()
-        return sum(file.reason is None for file in files)
+        return sum(reason is None for _, reason in files)
 
     def move_source(self, old: str, new: str) -> int:
         """Give a source and all below it another root; gives how many files. Raises BadInput."""
@@ -277,15 +274,12 @@ class Writing:
     def set_tags(self, tags: Mapping[int, Collection[str]]) -> None:
         """Give items their tags, by id, in place of those that they had; not to those gone."""
         wanted = {(id, storable(word)) for id, words in tags.items() for word in words}
-        held = _sql(
-            "SELECT item_id, word FROM tag WHERE item_id IN (SELECT value FROM json_each(:ids))"
-        )
-        rows = self._connection.execute(held, {"ids": json.dumps(list(tags))})
-        known = {(row.item_id, row.word) for row in rows}
+        held = f"SELECT item_id, word FROM tag WHERE item_id IN {_GIVEN}"
+        known = set(self._rows(held, {"ids": json.dumps(list(tags))}))
         if gone := sorted(known - wanted):
-            self._connection.exec_driver_sql("DELETE FROM tag WHERE item_id = ? AND word = ?", gone)
+            self._cursor.executemany("DELETE FROM tag WHERE item_id = ? AND word = ?", gone)
         if new := sorted(wanted - known):
-            self._connection.exec_driver_sql(
+            self._cursor.executemany(
                 "INSERT INTO tag (item_id, word) SELECT id, ?2 FROM item WHERE id = ?1", new
             )
 
@@ -302,7 +296,7 @@ class Writing:
 
     def drop_tags(self) -> int:
         """Forget all tags and how they were given; gives how many items had some."""
-        count = self._scalar("SELECT count(DISTINCT item_id) FROM tag", {})
+        count = self._scalar("SELECT count(DISTINCT item_id) FROM tag")
         self._run("DELETE FROM tag")
         self._run("DELETE FROM tagging")
         return int(count)
@@ -318,7 +312,7 @@ class Writing:
         Done at the end of every transaction; readers learn from the numbers what has changed. And
         write the words anew by which changed items are found.
         """
-        touched = "SELECT id FROM item WHERE id IN :ids"
+        touched = f"SELECT id FROM item WHERE id IN {_GIVEN}"
         held = "EXISTS (SELECT 1 FROM location WHERE location.item_id = item.id)"
         made = "EXISTS (SELECT 1 FROM vector WHERE vector.item_id = item.id)"
         shown = "EXISTS (SELECT 1 FROM appearance WHERE appearance.item_id = item.id)"
@@ -334,13 +328,11 @@ class Writing:
 
     def _folder(self, source: str, path: str) -> int:
         """Find a folder that is known, or remember it."""
-        known = self._connection.execute(
-            _sql(
-                "SELECT folder.id FROM folder JOIN source ON source.id = folder.source_id "
-                "WHERE source.path = :source AND folder.path = :path"
-            ),
+        known = self._scalar(
+            "SELECT folder.id FROM folder JOIN source ON source.id = folder.source_id "
+            "WHERE source.path = :source AND folder.path = :path",
             {"source": os.fsencode(source), "path": os.fsencode(path)},
-        ).scalar()
+        )
         if known is None:
             return self.add_folder(source, path)
         self._folders[source, path] = known
@@ -348,13 +340,11 @@ class Writing:
 
     def _add_location(self, file_id: int, content: Content) -> None:
         subject = None if content.subject is None else os.fsencode(content.subject)
-        row = self._connection.execute(
-            _sql(
-                "INSERT INTO location "
-                "(file_id, item_id, fragment, subject, page, line, start, stop) VALUES (:file, "
-                "(SELECT id FROM item WHERE kind = :kind AND digest = :digest), "
-                ":fragment, :subject, :page, :line, :start, :stop) RETURNING id, item_id"
-            ),
+        [(location, item)] = self._rows(
+            "INSERT INTO location "
+            "(file_id, item_id, fragment, subject, page, line, start, stop) VALUES (:file, "
+            "(SELECT id FROM item WHERE kind = :kind AND digest = :digest), "
+            ":fragment, :subject, :page, :line, :start, :stop) RETURNING id, item_id",
             {
                 "file": file_id,
                 "kind": content.kind,
@@ -366,10 +356,10 @@ class Writing:
                 "start": content.start,
                 "stop": content.end,
             },
-        ).one()
-        self._touched.add(row.item_id)
+        )
+        self._touched.add(item)
         if content.metadata is not None:
-            self._add_metadata(row.id, content.metadata)
+            self._add_metadata(location, content.metadata)
 
     def _add_metadata(self, location: int, metadata: Metadata) -> None:
         known = {name: getattr(metadata, name) for name in _METADATA}
@@ -397,19 +387,19 @@ class Writing:
     ) -> None:
         """Let the paths that are the old root, or lie below it, begin with the new one."""
         where = f"{column} IS NOT NULL" if source is None else "source_id = :source"
-        rows = self._connection.execute(
-            _sql(f"SELECT id, {column} AS path FROM {table} WHERE {where}"),
+        rows = self._rows(
+            f"SELECT id, {column} FROM {table} WHERE {where}",
             {} if source is None else {"source": source},
         )
         before, after = os.fsencode(old), os.fsencode(new)
-        found = ((row.id, _rebased(row.path, before, after)) for row in rows)
+        found = ((id, _rebased(path, before, after)) for id, path in rows)
         moved = [{"id": one, "path": path} for one, path in found if path is not None]
         if moved:
             # In two steps: one folder may be given the path that another one still has.
-            statement = _sql(f"UPDATE {table} SET {column} = :path WHERE id = :id")
+            statement = f"UPDATE {table} SET {column} = :path WHERE id = :id"
             aside = [{"id": one["id"], "path": b"\0" + one["path"]} for one in moved]
             for step in (aside, moved):
-                self._connection.execute(statement, step)
+                self._cursor.executemany(statement, step)
 
     def _rename_file(self, source: int, old: str, new: str) -> bool:
         """Move the file that a source is; gives False where the source is a folder.
@@ -435,28 +425,30 @@ class Writing:
             )
         return folder is not None
 
-    def _scalar(self, statement: str, values: Mapping[str, object]) -> Any:
-        return self._connection.execute(_sql(statement), values).scalar()
-
     def _for_each(self, statement: str, ids: Collection[int]) -> None:
         """Run a statement over many ids, some at a time."""
-        bound = _sql(statement).bindparams(sa.bindparam("ids", expanding=True))
         extra = {"again": READ_AGAIN} if ":again" in statement else {}
         for chunk in chunks(list(ids)):
-            self._connection.execute(bound, {"ids": chunk, **extra})
+            self._run(statement, {"ids": json.dumps(chunk), **extra})
 
     def _touch(self, statement: str, values: Mapping[str, object]) -> None:
         """Run a statement that gives the ids of items whose locations it is about."""
-        self._touched.update(self._connection.execute(_sql(statement), values).scalars())
+        self._touched.update(item for (item,) in self._rows(statement, values))
+
+    def _scalar(self, statement: str, values: Mapping[str, object] | None = None) -> Any:
+        """Give the first number of the first row; None where there is no row."""
+        rows = self._rows(statement, values)
+        return rows[0][0] if rows else None
+
+    def _rows(
+        self, statement: str, values: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self._cursor.execute(statement, values or {}).fetchall()
+        return found
 
     def _run(self, statement: str, values: Mapping[str, object] | None = None) -> int:
-        return self._connection.execute(_sql(statement), values or {}).rowcount
-
-
-@cache
-def _sql(statement: str) -> sa.TextClause:
-    """Parse a statement once; the same few are run for every file."""
-    return sa.text(statement)
+        """Run a statement that gives no rows; tells how many it changed."""
+        return int(self._cursor.execute(statement, values or {}).rowcount)
 
 
 def storable(words: str) -> str:

@@ -30,6 +30,7 @@ from searchx.encoder.names import canonical_name
 from searchx.encoder.weights import load_open_clip
 from searchx.references import prepare_references
 from tests.benchmarks.bench_indexing import pictures
+from tests.benchmarks.random_models import random_model
 
 _BATCH: Final = 16
 _TEXTS: Final = 20  # one after the other, as queries come
@@ -46,27 +47,6 @@ class Photos:
 
     def __getitem__(self, place: int) -> Any:
         return self.transform(Image.open(self.paths[place]).convert("RGB"))
-
-
-def random_model(architecture: str, directory: Path) -> str:
-    """Write a model directory with random weights."""
-    import json
-
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    model = open_clip.create_model(architecture)
-    directory.mkdir()
-    weights = {name: one.contiguous() for name, one in model.state_dict().items()}
-    save_file(weights, directory / "open_clip_model.safetensors")
-    config = {
-        "model_cfg": open_clip.get_model_config(architecture),
-        "preprocess_cfg": dict(model.visual.preprocess_cfg),
-    }
-    (directory / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
-    return f"local-dir:{directory}"
 
 
 def plain_model(name: str) -> tuple[Any, Any, Any]:

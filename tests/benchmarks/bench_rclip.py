@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple
 from searchx.encoder.weights import load_open_clip
 from tests.benchmarks import onnx_towers
 from tests.benchmarks.bench_cold_start import COMMAND
-from tests.benchmarks.bench_encoder import random_model
 from tests.benchmarks.bench_indexing import pictures
+from tests.benchmarks.random_models import random_model
 
 _ARCHITECTURE: Final = "ViT-B-32-256"
 _WEIGHTS: Final = "ViT-B-32-256-datacomp_s34b_b86k"  # the folder in which rclip looks for them

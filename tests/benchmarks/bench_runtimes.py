@@ -23,7 +23,8 @@ import numpy as np
 from searchx.encoder import load_encoder
 from searchx.fitting import Fitting
 from tests.benchmarks import onnx_towers
-from tests.benchmarks.bench_encoder import plain_model, random_model
+from tests.benchmarks.bench_encoder import plain_model
+from tests.benchmarks.random_models import random_model
 
 _MODELS: Final = ("mini", "random:ViT-B-32", "random:MobileCLIP-S1")
 _BATCH: Final = 16
