@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
+
+import numpy as np
 
 from indexer.asked import columns_of
 from indexer.decoding.decode import End, Shot, Task
@@ -20,7 +22,7 @@ from indexer.pipeline import MOST_WORKERS, cores
 from indexer.rules import Rules
 from searchx.catalog import Catalog
 from searchx.contents import candidates
-from searchx.cutting import tell_cost
+from searchx.cutting import Cut, cutter, tell_cost
 from searchx.encoder import Encoder, load_encoder
 from searchx.encoder.names import Announce, canonical_name
 from searchx.errors import BadInput, LibraryInUse, ModelError, SearchxError
@@ -225,9 +227,22 @@ class _Migration:
         self.problems.clear()
         self.reasons.clear()
         self.given.clear()
+        if (cut := cutter(self.encoder, self.before)) is not None:
+            for kind in get_args(Kind):
+                self._cut(cut, kind)
         self._embed_texts()
         self._embed_images()
         self.reasons |= self.given
+
+    def _cut(self, cut: Cut, kind: Kind) -> None:
+        """Take the first numbers of the vectors that serve, instead of embedding anew."""
+        for page in self._pages(kind, _PAGE):
+            with self.catalog.beside() as beside:
+                served = beside.served([one.id for one in page])
+            known = [one for one in page if one.id in served]
+            if known:
+                rows = cut.first(np.stack([served[one.id] for one in known]))
+                self._write(kind, [one.digest for one in known], rows)
 
     def _embed_texts(self) -> None:
         for page in self._pages("text", _TEXTS):

@@ -68,6 +68,15 @@ class Cut:
         return unit(rows[:, : self.space.dim])
 
 
+def cutter(encoder: "Encoder", space: Space) -> Cut | None:
+    """Give an encoder whose vectors are the first numbers of those of a space; None for others."""
+    if not isinstance(encoder, Cut) or space.dim <= encoder.space.dim:
+        return None
+    whole = encoder.whole
+    longer = whole.space if space.dim == whole.space.dim else Cut(whole, space.dim).space
+    return encoder if longer.digest == space.digest else None
+
+
 def parted(name: str) -> tuple[str, int | None]:
     """Give the model that a name means, and how many numbers are kept; None for all."""
     found = _NAME.fullmatch(name)

@@ -5,6 +5,7 @@ vectors has to know of migrations. The other one stands in `other_space` and `ot
 switch exchanges the names of the tables, which takes as long for a million vectors as for one.
 """
 
+import json
 import os
 import time
 import zlib
@@ -147,6 +148,17 @@ class Beside:
             {"ids": chosen},
         )
         return {Missing(row.id, row.digest.hex(), row.text): _single(row.data) for row in rows}
+
+    def served(self, ids: Sequence[int]) -> dict[int, Vectors]:
+        """Give the vectors (dim,) of items in the space that serves, of those that have one."""
+        rows = self._connection.execute(
+            sa.text(
+                "SELECT item_id, data FROM vector "
+                "WHERE item_id IN (SELECT value FROM json_each(:ids))"
+            ),
+            {"ids": json.dumps(list(ids))},
+        )
+        return {row.item_id: _single(row.data) for row in rows}
 
     def wrong(self) -> list[tuple[int, str]]:
         """Look at every vector there; gives the items whose vector cannot be, and why."""

@@ -17,6 +17,7 @@ from indexer.planning import Options
 from searchx import upkeep
 from searchx.adding.fuser import Fuser
 from searchx.catalog import Catalog
+from searchx.cutting import Cut, cutter
 from searchx.encoder import Encoder
 from searchx.errors import BadInput, Busy, LibraryFull, LibraryInUse, ModelError
 from searchx.exchange.outgoing import Outgoing
@@ -86,6 +87,54 @@ def test_a_model_takes_over_as_if_the_library_were_made_by_it(
     after = answers(library, Bright())
     assert after == anew(tmp_path, photos, Bright())
     assert after != before
+
+
+class Counting(Bright):
+    """Counts the texts that it embeds as well."""
+
+    embedded_texts = 0
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        self.embedded_texts += len(texts)
+        return super().embed_texts(texts)
+
+
+@pytest.mark.parametrize("longer", [None, 6])
+def test_shorter_vectors_are_cut_and_not_embedded_anew(
+    library: Path, photos: Path, tmp_path: Path, longer: int | None
+) -> None:
+    shutil.rmtree(library)
+    index(library, photos, Bright() if longer is None else Cut(Bright(), longer))
+    (photos / "trip 0" / "red.png").unlink()  # its vector is there, and that is enough
+    whole = Counting()
+    made = migrate(library, Cut(whole, 5), settings=INLINE)
+    assert (made.switched, made.embedded, made.items, list(made.missing)) == (True, 13, 13, [])
+    assert made.likeness is not None
+    assert made.likeness > 0.999
+    assert whole.embedded_images == 9  # to see that the model gives the same
+    assert verify(library).as_dict()["ok"]
+    paint(photos / "trip 0" / "red.png", "red")
+    assert near(answers(library, Cut(Bright(), 5)), anew(tmp_path, photos, Cut(Bright(), 5)))
+
+
+def test_other_vectors_are_no_part_of_those_that_serve() -> None:
+    whole, other = Bright(), Bright("other")
+    assert cutter(Cut(whole, 5), whole.space) is not None
+    assert cutter(Cut(whole, 5), Cut(whole, 6).space) is not None
+    assert cutter(Cut(whole, 5), Cut(whole, 4).space) is None
+    assert cutter(Cut(whole, 5), Cut(whole, 5).space) is None
+    assert cutter(Cut(whole, 5), other.space) is None
+    assert cutter(Cut(whole, 5), Cut(other, 6).space) is None
+    assert cutter(whole, Cut(whole, 5).space) is None
+
+
+def near(found: list[list[tuple[str, float]]], expected: list[list[tuple[str, float]]]) -> bool:
+    """Tell whether answers are the same but for what rounding twice does to scores."""
+    return all(
+        {digest for digest, _ in some} == {digest for digest, _ in others}
+        and all(abs(score - dict(others)[digest]) < 2e-3 for digest, score in some)
+        for some, others in zip(found, expected, strict=True)
+    )
 
 
 def test_until_it_is_complete_the_model_before_answers(library: Path, photos: Path) -> None:
