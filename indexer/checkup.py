@@ -23,6 +23,7 @@ from searchx.errors import BadInput
 from searchx.presets import PRESETS, Preset, in_eight_bits
 from searchx.records import Pixels
 from searchx.runtime.entries import Entries
+from searchx.runtime.openvino import has_half
 from searchx.runtime.samples import pictures
 
 _SAMPLE: Final = 64  # pictures of the folder that are decoded
@@ -42,6 +43,7 @@ class Machine:
     memory_free: int
     disk_free: int  # where the library is, or would be
     gpu: str | None
+    has_half: bool  # the processor computes in half precision as well
     versions: dict[str, str]
 
 
@@ -167,6 +169,7 @@ def _machine(library: Path) -> Machine:
         memory_free=memory.available,
         disk_free=shutil.disk_usage(place).free,
         gpu=_gpu(),
+        has_half=_has_half(),
         versions=_versions(),
     )
 
@@ -219,6 +222,13 @@ def _gpu() -> str | None:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _has_half() -> bool:
+    try:
+        return has_half()
+    except ImportError:
+        return False  # torch computes, in single precision
 
 
 def _versions() -> dict[str, str]:

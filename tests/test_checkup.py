@@ -5,7 +5,7 @@ import pytest
 from indexer.checkup import Folder, Machine, Pace, forecasts_of, recommended
 from searchx.presets import PRESETS
 
-MACHINE = Machine(2, 16 << 30, 12 << 30, 1 << 40, None, {})
+MACHINE = Machine(2, 16 << 30, 12 << 30, 1 << 40, None, False, {})
 MINI = Pace("mini", "OpenVINO", 50.0, 0.003)
 
 
@@ -21,7 +21,7 @@ def test_on_a_processor_decoding_and_embedding_take_turns() -> None:
 
 
 def test_a_gpu_embeds_while_the_processor_decodes() -> None:
-    machine = Machine(2, 16 << 30, 12 << 30, 1 << 40, "a GPU", {})
+    machine = Machine(2, 16 << 30, 12 << 30, 1 << 40, "a GPU", False, {})
     first, *_ = forecasts_of(MINI, folder(1000), machine)
     assert first.seconds == pytest.approx(1000 / 50)
 
@@ -30,7 +30,7 @@ def test_the_better_model_is_recommended_as_long_as_it_takes_no_more_than_an_hou
     assert recommended(forecasts_of(MINI, folder(100), MACHINE)) == "multilingual"
     assert recommended(forecasts_of(MINI, folder(10_000), MACHINE)) == "balanced"
     assert recommended(forecasts_of(MINI, folder(10_000_000), MACHINE)) == "embedded"
-    small = Machine(2, 2 << 30, 1 << 30, 1 << 40, None, {})
+    small = Machine(2, 2 << 30, 1 << 30, 1 << 40, None, False, {})
     assert recommended(forecasts_of(MINI, folder(100), small)) == "embedded"
 
 

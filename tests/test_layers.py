@@ -80,7 +80,8 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
     },
     "searchx.runtime.compiled": RECORDS
     | {"searchx.runtime.entries", "searchx.runtime.openvino", "searchx.runtime.wording"},
-    "searchx.runtime.preparing": RECORDS | {"searchx.children", "searchx.runtime"},
+    "searchx.runtime.preparing": RECORDS
+    | {"searchx.children", "searchx.precision", "searchx.runtime"},
     "searchx.encoder.names": RECORDS
     | {
         "searchx.brought",
@@ -90,9 +91,16 @@ MAY_IMPORT = {  # ours; what stands here may also be imported late, inside a fun
         "searchx.runtime.entries",
     },
     "searchx.encoder.weights": RECORDS | {"searchx.eightbit", "searchx.encoder.names"},
+    "searchx.precision": {"searchx.errors"},
+    "searchx.encoder.devices": {"searchx.errors", "searchx.precision"},
+    "searchx.encoder.sizing": set[str](),
+    "searchx.encoder.feeding": RECORDS,
     "searchx.encoder.plain": RECORDS
     | {
+        "searchx.encoder.devices",
+        "searchx.encoder.feeding",
         "searchx.encoder.names",
+        "searchx.encoder.sizing",
         "searchx.encoder.weights",
         "searchx.fitting",
         "searchx.forking",

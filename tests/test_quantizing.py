@@ -337,7 +337,7 @@ def test_it_is_listed_and_a_checkup_tells_of_it_alone(
     assert run(["models"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split("its base's")[0].count(" - ") == 2
     pace = Pace(told["name"], "OpenVINO, pictures in 8 bits", 100.0, 0.01)
-    machine = Machine(2, 8 * 10**9, 4 * 10**9, 10**11, None, {})
+    machine = Machine(2, 8 * 10**9, 4 * 10**9, 10**11, None, False, {})
     forecasts = forecasts_of(pace, None, machine)
     assert [(one.model, one.seconds) for one in forecasts] == [(told["name"], 100.0)]
     assert recommended(forecasts) is None

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.pipeline import index_into
-from searchx.encoder import load_encoder
+from searchx.encoder import is_as_at_prompt, load_encoder
 from searchx.encoder.names import MINI
 from searchx.encoder.plain import OpenClipEncoder
 from searchx.errors import BadInput, ModelError
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, files_in, is_whole
+from searchx.runtime.openvino import has_half
 from searchx.runtime.preparing import _prepare
 from searchx.runtime.samples import TEXTS
 from searchx.runtime.wording import Words
@@ -31,13 +32,13 @@ from tests.tiny_model import MODEL, PREPROCESSING, assert_cut_at_the_limit, save
 
 LOAD = """
 import sys
-from searchx.encoder import load_encoder
+from searchx.encoder import is_as_at_prompt, load_encoder
 encoder = load_encoder(sys.argv[1], "cpu", print)
 print(encoder.runtime)
 """
 INTERRUPTED = """
 import gc, signal, sys
-from searchx.encoder import load_encoder
+from searchx.encoder import is_as_at_prompt, load_encoder
 encoders = [load_encoder(sys.argv[1], "cpu") for _ in range(2)]
 for encoder in encoders:
     encoder.embed_texts(["a dog"])
@@ -116,6 +117,26 @@ def test_the_vectors_are_those_of_torch(compiled: CompiledEncoder, plain: OpenCl
     assert np.allclose(rows, plain.embed_texts(texts), atol=1e-6)
     assert np.allclose(rows[[0, -1]], compiled.embed_texts([texts[0], texts[-1]]), atol=1e-6)
     assert compiled.embed_images([]).shape == compiled.embed_texts([]).shape == (0, 16)
+
+
+def test_pictures_are_computed_in_half_precision_where_it_is_asked_for(
+    compiled: CompiledEncoder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHX_PRECISION", "half")
+    half = load_encoder(str(tiny_model), "cpu")
+    assert isinstance(half, CompiledEncoder), half
+    assert half.space == compiled.space
+    assert half.is_half == has_half() == ("half precision" in half.runtime)
+    assert is_as_at_prompt(half) == (not half.is_half)
+    random = np.random.default_rng(0)
+    pixels = [random.integers(0, 256, (*half.fit.size, 3), np.uint8) for _ in range(9)]
+    cosines = (half.embed_images(pixels) * compiled.embed_images(pixels)).sum(axis=1)
+    assert 0.99 < cosines.min() <= 1 + 1e-6
+    assert cosines.min() < 1 - 1e-7 or not half.is_half  # near, and other numbers
+    assert np.array_equal(half.embed_texts(TEXTS), compiled.embed_texts(TEXTS))
+    monkeypatch.setenv("SEARCHX_PRECISION", "quarter")
+    with pytest.raises(ModelError, match='SEARCHX_PRECISION is "quarter"; use half or single'):
+        load_encoder(str(tiny_model), "cpu")
 
 
 def test_a_text_is_cut_and_pixels_are_checked_as_by_torch(compiled: CompiledEncoder) -> None:

@@ -55,6 +55,8 @@ def _lines(checkup: "Checkup") -> Iterator[str]:
     yield f"disk:    {_gigabytes(machine.disk_free)} free where the library is"
     yield f"model:   {visible(pace.model)}, computed by {visible(pace.runtime)}"
     yield f"pace:    {pace.images:,.1f} images/s, {1000 * pace.text:,.1f} ms for a query in text"
+    if machine.has_half and pace.runtime == "OpenVINO":
+        yield "half:    this processor has half precision: SEARCHX_PRECISION=half searchx doctor"
     yield f"cache:   {_gigabytes(checkup.cache_size)} in {visible(checkup.cache)}"
     yield "with:    " + ", ".join(f"{name} {one}" for name, one in machine.versions.items())
     if folder is not None:

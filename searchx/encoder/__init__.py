@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from searchx.cutting import Cut, parted
 from searchx.eightbit import EightBit, base_of, eight_bit, is_whole
+from searchx.encoder.devices import devices_of
 from searchx.encoder.names import (
     DEFAULT_MODEL,
     Announce,
@@ -13,7 +14,7 @@ from searchx.encoder.names import (
     is_to_be_made,
     local_files,
 )
-from searchx.encoder.plain import OpenClipEncoder, devices_of
+from searchx.encoder.plain import OpenClipEncoder
 from searchx.encoder.sharded import Sharded
 from searchx.errors import ModelError
 from searchx.fitting import Fit
@@ -117,7 +118,7 @@ def is_as_at_prompt(encoder: Encoder) -> bool:
         return is_as_at_prompt(encoder.whole)
     if isinstance(encoder, OpenClipEncoder):
         return encoder.device == "cpu" and not has_gpu()  # where one is, the prompt may prepare
-    return isinstance(encoder, CompiledEncoder)
+    return isinstance(encoder, CompiledEncoder) and not encoder.is_half
 
 
 def _load_eight_bit(made: EightBit, device: str, announce: Announce | None) -> CompiledEncoder:
@@ -150,4 +151,4 @@ def seeing_by(made: EightBit, base: CompiledEncoder) -> CompiledEncoder:
             f"{made.place} and make it again"
         )
     space = Space(made.name, made.digest, base.space.dim)
-    return base.seeing_by(made.tower, space, f"{base.runtime}, pictures in 8 bits")
+    return base.seeing_by(made.tower, space, "OpenVINO, pictures in 8 bits")

@@ -5,16 +5,21 @@ torch and timm are imported inside, so that nothing that merely names a model pa
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
 from searchx import towers
+from searchx.encoder.devices import choose_device, half_on
+from searchx.encoder.feeding import Feed
 from searchx.encoder.names import Announce
+from searchx.encoder.sizing import BatchSize
 from searchx.encoder.weights import digest_of, load_open_clip
-from searchx.errors import BadInput, ModelError
+from searchx.errors import BadInput
 from searchx.fitting import Fitting
 from searchx.forking import renew_in_children
 from searchx.halving import enough_memory, in_halves
@@ -27,14 +32,16 @@ if TYPE_CHECKING:
 _FEW_TEXTS: Final = 32  # in one call, as they come from queries
 _FEW_IMAGES: Final = 4
 _SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
+_BATCH: Final = 16  # images, on a processor
+_TOGETHER: Final = 2  # batches in one call to a GPU: one is copied while another is computed
 _SETTING: Final = threading.Lock()  # of torch's number of threads, which is read and set back
 
 
 class OpenClipEncoder:
     """Any model that open_clip can load: https://github.com/mlfoundations/open_clip.
 
-    Preprocessing comes with the weights. Half precision is used on a GPU only. `announce` is
-    told, in one line, before anything is downloaded.
+    Preprocessing comes with the weights. Half precision is used on a GPU, see `half_on`. `announce`
+    is told, in one line, before anything is downloaded.
     """
 
     def __init__(
@@ -44,9 +51,12 @@ class OpenClipEncoder:
         announce: Announce | None = None,
         runtime: str = "torch",
     ) -> None:
+        import torch
+
         self.runtime = runtime
         self._device = choose_device(device)
         self.device = self._device.type
+        self._half = half_on(self._device)
         self._model, self._tokenizer = _load_mapped(name, announce)
         self._tokens = Tokens(self._model, self._tokenizer)
         self._begin()
@@ -56,6 +66,8 @@ class OpenClipEncoder:
             towers.materialise_texts(self._model, self._device)
         digest = digest_of(self._model.state_dict(), self._model.visual.preprocess_cfg)
         self.pairing = _pairing_of(self._model)
+        # Kept: to bring them to a GPU with every batch would wait for it, and cannot be recorded.
+        self._scales = _scales(self._model, torch.empty(0, device=self._device))
         towers.release(self._model)
         self._has_small_texts = towers.size_of_texts(self._model) <= _SMALL
         self._has_small_images = towers.size_of_images(self._model) <= _SMALL
@@ -64,7 +76,13 @@ class OpenClipEncoder:
         self.space = Space(name, digest, self._dim)
         self.fit = Fitting.of(self._model.visual.preprocess_cfg)
         self.text_limit = self._tokens.limit
-        self.batch_size = 256 if self._device.type == "cuda" else 16
+        self._size = BatchSize() if self.device == "cuda" else BatchSize(_BATCH, _BATCH)
+        self._feed = Feed(self._device, self._seen) if self.device == "cuda" else None
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are best embedded in one call; fewer once there was no memory for them."""
+        return self._size.now * (1 if self._feed is None else _TOGETHER)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()  # one batch at a time: torch's own threads fill the machine
@@ -123,55 +141,74 @@ class OpenClipEncoder:
 
     def _limit(self, count: int) -> None:
         """Take no more pictures at a time from now on: there is no memory for them."""
-        self.batch_size = min(self.batch_size, count)
+        self._size.limit(count)
+        if self._feed is not None:
+            self._feed.let_go()
 
     def _encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         import torch
 
+        if self._feed is not None:
+            return self._fed(self._feed, pixels)
         batch = torch.from_numpy(np.stack(pixels))  # (n, height, width, 3)
         is_little = len(pixels) <= _FEW_IMAGES and self._has_small_images
+        return self._computed(lambda: self._seen(batch), is_little)
 
-        def seen() -> Any:
-            return self._model.encode_image(normalised(self._model, batch.to(self._device)))
+    def _fed(self, feed: Feed, pixels: Sequence[Pixels]) -> Vectors:
+        with self._lock:
+            began = time.perf_counter()
+            rows = feed.rows(pixels, self._size.now, is_lasting=self._size.is_settled)
+            self._size.took(len(pixels), time.perf_counter() - began)
+        return rows
 
-        return self._computed(seen, is_little)
+    def _seen(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """Compute the unit rows (n, dim) of pictures (n, height, width, 3), both on the device."""
+        with self._precisely():
+            return _unit(self._model.encode_image(_scaled(pixels.float(), *self._scales)))
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         tokens = self._tokens(texts)  # (n, used)
         is_little = len(texts) <= _FEW_TEXTS and self._has_small_texts
-        return self._computed(lambda: self._model.encode_text(tokens.to(self._device)), is_little)
+
+        def read() -> "torch.Tensor":
+            with self._precisely():
+                return _unit(self._model.encode_text(tokens.to(self._device)))
+
+        return self._computed(read, is_little)
 
     def _open_eyes(self) -> None:
         """Bring the image tower into memory before the first picture."""
+        import torch
+
         with self._loading:
             if not self._sees:
                 visual = self._model.visual.float()
                 if hasattr(visual, "trunk"):
                     _make_fast(visual.trunk)
                 with enough_memory():
-                    visual.to(self._device)
+                    visual.to(self._device, memory_format=torch.channels_last)
                 self._sees = True
 
-    def _computed(self, work: Callable[[], Any], is_little: bool) -> Vectors:
-        """Compute unit rows: much with all of torch's threads, little with one.
+    def _computed(self, work: Callable[[], "torch.Tensor"], is_little: bool) -> Vectors:
+        """Compute rows: much with all of torch's threads, little with one.
 
         Several stand at barriers where others use the cores.
         """
-        if is_little and self._device.type == "cpu":
-            return self._alone.submit(self._rows, work).result()
+        if is_little and self.device == "cpu":
+            return self._alone.submit(_fetched, work).result()
         with self._lock:
-            return self._rows(work)
+            return _fetched(work)
 
-    def _rows(self, work: Callable[[], Any]) -> Vectors:
+    @contextmanager
+    def _precisely(self) -> Iterator[None]:
+        """Compute without gradients, in half precision where that is used."""
         import torch
 
-        on_gpu = self._device.type == "cuda"
-        half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
         with (
             torch.inference_mode(),
-            torch.autocast(self._device.type, half, enabled=on_gpu),
+            torch.autocast(self.device, self._half, enabled=self._half is not None),
         ):
-            return _unit_rows(work())
+            yield
 
 
 def _pairing_of(model: Any) -> Pairing | None:
@@ -216,10 +253,20 @@ def normalised(model: Any, pixels: "torch.Tensor") -> "torch.Tensor":
     (n, 3, height, width), computed on the device where the pictures are, in the order of
     torchvision's operations and so with the same numbers.
     """
+    rows = pixels.float()
+    return _scaled(rows, *_scales(model, rows))
+
+
+def _scales(model: Any, like: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Give the mean and the deviation of each colour, as numbers up to 1, where a tensor is."""
     config = model.visual.preprocess_cfg
-    rows = pixels.float().div_(255)
-    rows.sub_(rows.new_tensor(config["mean"])).div_(rows.new_tensor(config["std"]))
-    return rows.permute(0, 3, 1, 2)
+    return like.new_tensor(config["mean"]), like.new_tensor(config["std"])
+
+
+def _scaled(
+    rows: "torch.Tensor", mean: "torch.Tensor", deviation: "torch.Tensor"
+) -> "torch.Tensor":
+    return rows.div_(255).sub_(mean).div_(deviation).permute(0, 3, 1, 2)
 
 
 def _make_fast(trunk: Any) -> None:
@@ -235,33 +282,11 @@ def _make_fast(trunk: Any) -> None:
             part.fused_attn = False
 
 
-def devices_of(device: str) -> list[str]:
-    """Name each of the devices that are asked for at once; not whether they are there."""
-    if device != "cuda:all":
-        return [one.strip() for one in device.split(",")]
+def _unit(rows: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cuda"]
+    return torch.nn.functional.normalize(rows.float(), dim=1)  # (n, dim)
 
 
-def choose_device(device: str) -> "torch.device":
-    """Turn auto, cpu, cuda or cuda:N into a device that is there; raises ModelError."""
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        chosen = None
-    if chosen is None or chosen.type not in ("cpu", "cuda"):
-        raise ModelError(f'device "{device}" is not known; use auto, cpu, cuda or cuda:0')
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device {device} was asked for, but torch sees no such GPU; use cpu")
-    return chosen
-
-
-def _unit_rows(rows: "torch.Tensor") -> Vectors:
-    rows = rows.float()  # (n, dim)
-    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return cast(Vectors, rows.cpu().numpy())
+def _fetched(work: Callable[[], "torch.Tensor"]) -> Vectors:
+    return cast(Vectors, work().cpu().numpy())

@@ -35,19 +35,23 @@ _PATIENCE: Final = 30.0  # seconds
 class CompiledEncoder:
     """A model that was prepared before. Each tower is loaded when it is first asked for."""
 
-    def __init__(self, name: str, place: Path) -> None:
-        """Read an entry; raises ValueError or OSError where it cannot be read."""
+    def __init__(self, name: str, place: Path, *, is_half: bool = False) -> None:
+        """Read an entry; raises ValueError or OSError where it cannot be read.
+
+        `is_half`: compute pictures in bfloat16, which a processor has to have.
+        """
         entry = read_manifest(place)
         self.tower = place / IMAGES  # that computes pictures
         self.space = Space(name, entry.digest, entry.dim)
         self.fit = entry.fit
         self.text_limit = entry.wording.limit
         self.pairing = entry.pairing
-        self.runtime = "OpenVINO"
+        self.is_half = is_half
+        self.runtime = "OpenVINO, half precision" if is_half else "OpenVINO"
         self._words = Words(entry.wording, (place / TOKENIZER).read_text(encoding="utf-8"))
         self._image_weights = entry.image_weights
         has_small_texts = entry.text_weights <= _SMALL_FOR_TEXTS
-        self._images = _images(place / IMAGES, entry.image_weights)
+        self._images = _images(place / IMAGES, entry.image_weights, is_half)
         self._texts = _Tower(place / TEXTS, has_small_texts, _TEXTS)
         self.batch_size = _BATCH * self._images.lanes
 
@@ -88,20 +92,22 @@ class CompiledEncoder:
         """Give an encoder like this one, but for the image tower, which is another of its kind."""
         other = copy(self)
         other.tower, other.space, other.runtime = tower, space, runtime
-        other._images = _images(tower, self._image_weights)
+        other.is_half = False
+        other._images = _images(tower, self._image_weights, is_half=False)
         return other
 
 
-def _images(file: Path, weights: int) -> "_Tower":
+def _images(file: Path, weights: int, is_half: bool) -> "_Tower":
     together = _IMAGES_OF_MANY_WEIGHTS if weights > _MANY_WEIGHTS else _IMAGES
-    return _Tower(file, weights <= _SMALL_FOR_IMAGES, together)
+    return _Tower(file, weights <= _SMALL_FOR_IMAGES, together, is_half)
 
 
 class _Tower:
     """One tower: small ones compute several parts of a batch side by side, each on one core."""
 
-    def __init__(self, file: Path, is_small: bool, together: int) -> None:
+    def __init__(self, file: Path, is_small: bool, together: int, is_half: bool = False) -> None:
         self._file = file
+        self._precision = "bf16" if is_half else "f32"
         self._cores = _cores()
         self.lanes = self._cores if is_small else 1
         self._together = together if self.lanes > 1 else max(together, 16)
@@ -139,7 +145,7 @@ class _Tower:
             settings = {
                 "NUM_STREAMS": self.lanes,
                 "INFERENCE_NUM_THREADS": self._cores,
-                "INFERENCE_PRECISION_HINT": "f32",  # else what the processor likes best
+                "INFERENCE_PRECISION_HINT": self._precision,  # else what the processor likes best
                 "ENABLE_CPU_PINNING": False,  # decoding, or another process, is on those cores
             }
             with self._reusing() as reused:

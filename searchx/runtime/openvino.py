@@ -47,6 +47,11 @@ def core() -> Any:
         return _CORES[0]
 
 
+def has_half() -> bool:
+    """Tell whether this processor computes in bfloat16. Raises ImportError."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def convert_model(*arguments: Any, **settings: Any) -> Any:
     """Convert a model as `openvino.convert_model` does."""
     from openvino.tools.ovc import convert_model

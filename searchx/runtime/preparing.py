@@ -14,9 +14,10 @@ from filelock import FileLock
 from searchx import errors
 from searchx.children import command_of, environment
 from searchx.errors import ModelError, SearchxError
+from searchx.precision import is_half_asked
 from searchx.runtime.compiled import CompiledEncoder
 from searchx.runtime.entries import Entries, Known
-from searchx.runtime.openvino import installed_version
+from searchx.runtime.openvino import has_half, installed_version
 
 _EXPORTER: Final = "searchx.runtime.exporting"
 _SWITCH: Final = "SEARCHX_RUNTIME"
@@ -86,8 +87,9 @@ def _opened(
     known = entries.known(name, files) or Known()
     if known.place is None:
         return known.reason
+    is_half = is_half_asked()
     try:
-        return CompiledEncoder(name, known.place)
+        return CompiledEncoder(name, known.place, is_half=is_half and has_half())
     except Exception:  # whatever JSON, tokenizers or OpenVINO raise for what was damaged
         entries.forget(name)
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from searchx.encoder.plain import choose_device
+from searchx.encoder.devices import choose_device
 
 
 @dataclass(frozen=True, slots=True)
