@@ -72,6 +72,7 @@ class Migrated:
     switched: bool
     items: int  # that can be found
     embedded: int  # in this run
+    shortened: int  # vectors that serve, of which the first numbers were taken
     cut: int  # texts of which the model sees only the beginning
     likeness: float | None  # the least cosine of vectors made twice; None where none could be
     seconds: float
@@ -86,6 +87,7 @@ class Migrated:
             "switched": self.switched,
             "items": self.items,
             "embedded": self.embedded,
+            "shortened": self.shortened,
             "cut": self.cut,
             "likeness": None if self.likeness is None else round(self.likeness, 6),
             "seconds": round(self.seconds, 3),
@@ -182,7 +184,7 @@ class _Migration:
         self.problems: dict[str, str] = {}  # by path, why nothing was read
         self.reasons: dict[int, Skipped] = {}  # by item, why it could not be embedded
         self.given: dict[int, Skipped] = {}  # likewise, of texts
-        self.images = self.texts = self.cut = 0
+        self.images = self.texts = self.shortened = self.cut = 0
         self.began = time.perf_counter()
 
     def run(self) -> Migrated:
@@ -207,6 +209,7 @@ class _Migration:
             switched=switched,
             items=items,
             embedded=self.images + self.texts,
+            shortened=self.shortened,
             cut=self.cut,
             likeness=likeness,
             seconds=time.perf_counter() - self.began,
@@ -229,12 +232,12 @@ class _Migration:
         self.given.clear()
         if (cut := cutter(self.encoder, self.before)) is not None:
             for kind in get_args(Kind):
-                self._cut(cut, kind)
+                self._shorten(cut, kind)
         self._embed_texts()
         self._embed_images()
         self.reasons |= self.given
 
-    def _cut(self, cut: Cut, kind: Kind) -> None:
+    def _shorten(self, cut: Cut, kind: Kind) -> None:
         """Take the first numbers of the vectors that serve, instead of embedding anew."""
         for page in self._pages(kind, _PAGE):
             with self.catalog.beside() as beside:
@@ -242,7 +245,9 @@ class _Migration:
             known = [one for one in page if one.id in served]
             if known:
                 rows = cut.first(np.stack([served[one.id] for one in known]))
-                self._write(kind, [one.digest for one in known], rows)
+                self._add(kind, [one.digest for one in known], rows)
+                self.shortened += len(known)
+                self._count(len(known), 0, 0)
 
     def _embed_texts(self) -> None:
         for page in self._pages("text", _TEXTS):
@@ -303,16 +308,22 @@ class _Migration:
         self._write("image", digests, self.encoder.embed_images(pixels))
 
     def _write(self, kind: Kind, digests: Sequence[str], rows: Vectors) -> None:
-        with self.catalog.beside(writing=True) as beside:
-            beside.add(self.encoder.space, kind, list(zip(digests, rows, strict=True)))
+        self._add(kind, digests, rows)
         count = len(digests)
         images, texts = (count, 0) if kind == "image" else (0, count)
         self.images += images
         self.texts += texts
-        self.publisher.advance(count)
-        if self.told:
-            self.told.done(count, images, texts, Pace())
+        self._count(count, images, texts)
         self.throttle.wait(count)
+
+    def _add(self, kind: Kind, digests: Sequence[str], rows: Vectors) -> None:
+        with self.catalog.beside(writing=True) as beside:
+            beside.add(self.encoder.space, kind, list(zip(digests, rows, strict=True)))
+
+    def _count(self, items: int, images: int, texts: int) -> None:
+        self.publisher.advance(items)
+        if self.told:
+            self.told.done(items, images, texts, Pace())
 
     def _worker_count(self) -> int:
         if self.settings.workers is not None:

@@ -204,7 +204,8 @@ def migration_text(migration: "Migration") -> str:
 def migrated_lines(made: "Migrated", library: str) -> Iterator[str]:
     """Tell what a migration did; `library` repeats that option in the commands it suggests."""
     rate = f" ({made.images_per_second:,.1f} images/s)" if made.images_per_second else ""
-    yield f"embedded: {made.embedded:,}; {made.seconds:,.1f} s{rate}"
+    shortened = f", shortened: {made.shortened:,}" if made.shortened else ""
+    yield f"embedded: {made.embedded:,}{shortened}; {made.seconds:,.1f} s{rate}"
     if made.cut:
         yield (
             f"texts longer than the model takes in, of which it sees the beginning: {made.cut:,}; "
