@@ -185,8 +185,10 @@ class OpenClipEncoder:
                 visual = self._model.visual.float()
                 if hasattr(visual, "trunk"):
                     _make_fast(visual.trunk)
+                is_flat = all(one.dim() < 5 for one in visual.parameters())  # and no video
+                layout = torch.channels_last if is_flat else torch.preserve_format
                 with enough_memory():
-                    visual.to(self._device, memory_format=torch.channels_last)
+                    visual.to(self._device, memory_format=layout)
                 self._sees = True
 
     def _computed(self, work: Callable[[], "torch.Tensor"], is_little: bool) -> Vectors:
