@@ -47,8 +47,9 @@ def heat_of(encoder: Encoder, picture: Image.Image, vector: Vectors) -> Heat:
     small = _reduced(picture, 2 * encoder.fit.side)
     windows = [window for side in SIDES for window in _windows(side)]
     rows: list[Vectors] = []
-    for start in range(0, len(windows), encoder.batch_size):
-        batch = windows[start : start + encoder.batch_size]
+    size = encoder.batch_size  # it may change on the way
+    for start in range(0, len(windows), size):
+        batch = windows[start : start + size]
         rows.append(encoder.embed_images([encoder.fit(one.of(small)) for one in batch]))
     cosines = np.concatenate(rows) @ vector  # (windows,)
     heat = np.zeros((CELLS, CELLS))

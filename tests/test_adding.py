@@ -1,7 +1,7 @@
 """Items that are no files: added, replaced and deleted by the ids of whoever has them."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from indexer.planning import Options
 from searchx.adding.adder import ROWS
 from searchx.catalog import Catalog
 from searchx.errors import BadInput, LibraryError, ModelError, SpaceMismatch
-from searchx.records import Query, Vectors
+from searchx.records import Pixels, Query, Vectors
 from searchx.search import Library
 from searchx.splits import by_user
 from searchx.upkeep import forget, move_source, verify
@@ -54,9 +54,9 @@ def nearest(library: Library, query: Vectors, k: int = 1) -> list[str | None]:
     return library.externals([int(one) for one in ids[0] if one >= 0])
 
 
-def png(colour: str) -> bytes:
+def png(colour: str, width: int = 40) -> bytes:
     packed = io.BytesIO()
-    Image.new("RGB", (40, 30), COLOURS[colour]).save(packed, "PNG")
+    Image.new("RGB", (width, 30), COLOURS[colour]).save(packed, "PNG")
     return packed.getvalue()
 
 
@@ -266,6 +266,24 @@ def test_texts_and_pictures_are_embedded(wall: Library, tmp_path: Path) -> None:
     (hit,) = wall.search("green", 1, to="text")
     assert (hit.external, hit.item.text) == ("t2", "a green field")
     assert is_sound(wall)
+
+
+class Fickle(ColourEncoder):
+    """Takes another number of pictures after each call, as one does that finds its own number."""
+
+    def embed_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        self.batch_size = 11 if self.batch_size == 3 else 3
+        return super().embed_images(pixels)
+
+
+def test_each_picture_is_embedded_once_while_batches_change(tmp_path: Path) -> None:
+    encoder = Fickle()
+    names = list(COLOURS)
+    pictures = [png(names[one % len(names)], width=20 + one) for one in range(40)]
+    with searchx.create(tmp_path / "wall", encoder=encoder) as wall:
+        report = wall.add(range(40), images=pictures)
+        assert (report.added, report.embedded, encoder.embedded_images) == (40, 40, 40)
+        assert is_sound(wall)
 
 
 def test_bad_pictures_and_texts_stop_no_other(wall: Library, tmp_path: Path) -> None:

@@ -196,8 +196,9 @@ class Adder:
                 return f"its picture: {error}"
 
         with ThreadPoolExecutor(_DECODERS) as decoders:
-            for start in range(0, len(pictures), encoder.batch_size):
-                batch = pictures[start : start + encoder.batch_size]
+            together = encoder.batch_size  # it may change on the way
+            for start in range(0, len(pictures), together):
+                batch = pictures[start : start + together]
                 decoded = list(zip(batch, decoders.map(fitted, batch), strict=True))
                 bad |= {one.key: what for one, what in decoded if isinstance(what, str)}
                 good = [(one, what) for one, what in decoded if isinstance(what, Fitted)]
