@@ -283,7 +283,7 @@ class _Migration:
     def _embed_from(self, place: int, workers: Workers) -> bool:
         """Read the pictures at their n-th place; tells whether any has one."""
         reading = _Reading(self.catalog, place, self.problems)
-        batch = _Batch(self.encoder.batch_size, self._embed_pixels)
+        batch = _Batch(lambda: self.encoder.batch_size, self._embed_pixels)
         for loading in workers.load(reading.tasks(self._pages("image", _PAGE))):
             for content in loading.contents():
                 if isinstance(content, Shot) and content.pixels is not None:
@@ -471,14 +471,16 @@ def _content_of(item: Item) -> bytes | None:
 class _Batch:
     """Gathers pictures for the encoder, each content once."""
 
-    def __init__(self, size: int, embed: Callable[[Sequence[str], Sequence[Pixels]], None]) -> None:
+    def __init__(
+        self, size: Callable[[], int], embed: Callable[[Sequence[str], Sequence[Pixels]], None]
+    ) -> None:
         self._size = size
         self._embed = embed
         self._held: dict[str, Pixels] = {}
 
     def take(self, digest: str, pixels: Pixels) -> None:
         self._held[digest] = pixels
-        if len(self._held) >= self._size:
+        if len(self._held) >= self._size():
             self.flush()
 
     def flush(self) -> None:

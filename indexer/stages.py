@@ -195,7 +195,7 @@ class Stages:
         if (
             len(batch.images) >= self.encoder.batch_size
             or len(batch.texts) >= TEXTS_A_BATCH
-            or batch.done >= FILES_A_BATCH
+            or batch.done >= max(FILES_A_BATCH, self.encoder.batch_size)
         ):
             self._flush()
 

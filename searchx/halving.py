@@ -39,9 +39,9 @@ def in_halves(
     except RuntimeError as error:
         if not _is_of_memory(error):
             raise
-    _let_go()  # not before the error, which holds what was computed
     half = len(items) // 2
     fits(half)
+    _let_go()  # not before the error, which holds what was computed
     parts = (items[:half], items[half:])
     return np.concatenate([in_halves(one, compute, fits) for one in parts])
 

@@ -92,7 +92,7 @@ def test_a_batch_grows_while_pictures_get_cheaper() -> None:
 
 def test_the_first_batches_of_a_size_and_small_ones_say_nothing() -> None:
     size = BatchSize(16, 64)
-    size.took(31, 1e-6)
+    size.took(16, 1e-6)
     size.took(32, 100.0)  # the libraries were loaded meanwhile
     assert size.now == 16
     size.took(32, 1.0)

@@ -44,4 +44,5 @@ def half_on(device: "torch.device") -> "torch.dtype | None":
 
     if is_single_asked() or device.type == "cpu":
         return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)  # others emulate it
+    return torch.bfloat16 if has_bfloat16 else torch.float16

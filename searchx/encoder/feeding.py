@@ -9,6 +9,7 @@ All of it runs on a processor as well, where nothing is pinned, recorded or done
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _LEAST: Final = 0.9999  # cosine between rows that are replayed and computed, as of any runtime
+_GAIN: Final = 1.05
 _TRIES: Final = 3
+_RECORDS: Final = "2.14"  # torch from which on a recording that fails leaves nothing behind
+_RECORDING: Final = threading.Lock()  # one in a process: it must not be waited for meanwhile
 
 Compute: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
@@ -56,10 +60,12 @@ class Feed:
             pair = self._buffers(pixels[0].shape, min(size, len(pixels)))
             made = []
             for number, start in enumerate(range(0, len(pixels), size)):
-                batch = pair[number % 2].sent(pixels[start : start + size])
+                buffer = pair[number % 2]
+                batch = buffer.sent(pixels[start : start + size])
                 if is_lasting and len(batch) == size:
                     self._record(batch)
                 made.append(self._rows(batch))
+                buffer.used()
             return cast(Vectors, torch.cat(made).float().cpu().numpy())
 
     def let_go(self) -> None:
@@ -88,17 +94,25 @@ class Feed:
         """Record what is computed for a full batch, once, and use it where that is better."""
         if self._is_tried or self._device.type != "cuda":
             return
+        import torch
+
         self._is_tried = True
-        try:
-            recorded = Recorded(self._compute, batch)
-            cosine = float((recorded(batch) * self._compute(batch)).sum(dim=1).min())
-            gained = self._seconds(self._compute, batch) / self._seconds(recorded, batch)
+        if torch.__version__ < _RECORDS:
+            return
+        try:  # from a recording that fails, the thread comes back to the stream that it was on
+            with _RECORDING, self._streams.stream(self._streams.current_stream()):
+                recorded = Recorded(self._compute, batch)
+                cosine = min(self._cosine(recorded, one) for one in (batch, ~batch))
+                gained = self._seconds(self._compute, batch) / self._seconds(recorded, batch)
         except RuntimeError as error:  # an operator that cannot be recorded, or no memory for it
             _LOG.info("no CUDA graph: %s", next(iter(str(error).splitlines()), ""))
             return
-        is_better = cosine >= _LEAST and gained > 1
         _LOG.info("a CUDA graph is %.2f x as fast, cosine %.5f", gained, cosine)
-        self._recorded = recorded if is_better else None
+        self._recorded = recorded if cosine >= _LEAST and gained >= _GAIN else None
+
+    def _cosine(self, recorded: Compute, batch: "torch.Tensor") -> float:
+        """Give the least cosine between rows that are replayed and computed."""
+        return float((recorded(batch) * self._compute(batch)).sum(dim=1).min())
 
     def _seconds(self, compute: Compute, batch: "torch.Tensor") -> float:
         self._streams.synchronize()
@@ -122,13 +136,15 @@ class _Buffer:
         self._streams: Any = torch.get_device_module(device)
         self._copying = copying
         self._copied = self._streams.Event()
+        self._computed = self._streams.Event()
         is_cuda = device.type == "cuda"
         self._host = torch.empty((size, *shape), dtype=torch.uint8, pin_memory=is_cuda)
         self._pixels = self._host.numpy()
 
     def sent(self, pixels: Sequence[Pixels]) -> "torch.Tensor":
         """Have pictures copied to the device; what is computed there from now on waits for them."""
-        self._copied.synchronize()  # those that were gathered here before
+        for one in (self._copied, self._computed):  # those that were gathered here before
+            one.synchronize()
         np.stack(pixels, out=self._pixels[: len(pixels)])
         with self._streams.stream(self._copying):
             batch = self._host[: len(pixels)].to(self._device, non_blocking=True)
@@ -138,6 +154,10 @@ class _Buffer:
         if batch.is_cuda:
             batch.record_stream(computing)  # else its memory is given to the next copy too early
         return batch
+
+    def used(self) -> None:
+        """Be told that all is asked for that is computed of them: no more is sent until then."""
+        self._computed.record(self._streams.current_stream())
 
 
 class Recorded:
@@ -156,7 +176,8 @@ class Recorded:
                 compute(self._given)
         streams.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        # The stream that torch has for this is of one device, whichever came first.
+        with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
             self._rows = compute(self._given)
 
     def __call__(self, batch: "torch.Tensor") -> "torch.Tensor":

@@ -33,7 +33,7 @@ _FEW_TEXTS: Final = 32  # in one call, as they come from queries
 _FEW_IMAGES: Final = 4
 _SMALL: Final = 100_000_000  # weights of a tower that one core can compute with
 _BATCH: Final = 16  # images, on a processor
-_TOGETHER: Final = 2  # batches in one call to a GPU: one is copied while another is computed
+_TOGETHER: Final = 4  # batches in one call to a GPU: one is copied while another is computed
 _SETTING: Final = threading.Lock()  # of torch's number of threads, which is read and set back
 
 
@@ -140,10 +140,11 @@ class OpenClipEncoder:
             )
 
     def _limit(self, count: int) -> None:
-        """Take no more pictures at a time from now on: there is no memory for them."""
-        self._size.limit(count)
-        if self._feed is not None:
-            self._feed.let_go()
+        """Take fewer pictures at a time from now on: there is no memory for them."""
+        with self._lock:
+            self._size.limit(min(count, self._size.now // 2))
+            if self._feed is not None:
+                self._feed.let_go()
 
     def _encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         import torch

@@ -3,7 +3,7 @@
 from typing import Final
 
 _FIRST: Final = 128
-_MOST: Final = 512
+_MOST: Final = 256
 _CHEAPER: Final = 1.05  # so many times as many a second, or the larger size is not worth its memory
 
 
@@ -18,8 +18,8 @@ class BatchSize:
         self._seen = 0  # calls with this size
 
     def took(self, count: int, seconds: float) -> None:
-        """Hear how long some pictures took; fewer than two batches say nothing."""
-        if self.is_settled or count < 2 * self.now:
+        """Hear how long some pictures took; what is no more than one batch says nothing."""
+        if self.is_settled or count <= self.now:
             return
         self._seen += 1
         if self._seen == 1:
