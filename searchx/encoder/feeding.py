@@ -46,7 +46,7 @@ class Feed:
         self._compute = compute
         self._streams: Any = torch.get_device_module(device)
         self._pair: tuple[_Buffer, _Buffer] | None = None
-        self._recorded: Compute | None = None
+        self._recorded: Recorded | None = None
         self._is_tried = False
 
     def rows(self, pixels: Sequence[Pixels], size: int, *, is_lasting: bool = False) -> Vectors:
@@ -86,7 +86,7 @@ class Feed:
         return self._pair
 
     def _rows(self, batch: "torch.Tensor") -> "torch.Tensor":
-        if isinstance(self._recorded, Recorded) and self._recorded.size == len(batch):
+        if self._recorded is not None and self._recorded.size == len(batch):
             return self._recorded(batch)
         return self._compute(batch)
 
