@@ -32,6 +32,11 @@ def change(library: Path) -> None:
     migrate(library, Bright(), settings=Settings(rate=40, workers=0))
 
 
+def change_slowly(library: Path) -> None:
+    """Leave whoever is to end it some seconds to see that it is on its way."""
+    migrate(library, Bright(), settings=Settings(rate=5, workers=0))
+
+
 def back(library: Path) -> None:
     roll_back(library, load("colour"), settings=Settings(workers=0))
 
@@ -82,4 +87,5 @@ def _answer(library: Library, query: str, turn: int) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    {"change": change, "back": back, "index": index, "read": read}[sys.argv[1]](Path(sys.argv[2]))
+    ways = (change, change_slowly, back, index, read)
+    {one.__name__: one for one in ways}[sys.argv[1]](Path(sys.argv[2]))

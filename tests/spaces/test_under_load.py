@@ -75,7 +75,7 @@ def done(library: Path) -> int:
 
 def kill_on_the_way(library: Path, least: int) -> None:
     """Let it embed more than it had, then kill it."""
-    process = start("change", library)
+    process = start("change_slowly", library)
     wait_for(lambda: done(library) > least, process)
     process.kill()
     process.wait()
