@@ -32,13 +32,13 @@ from tests.tiny_model import MODEL, PREPROCESSING, assert_cut_at_the_limit, save
 
 LOAD = """
 import sys
-from searchx.encoder import is_as_at_prompt, load_encoder
+from searchx.encoder import load_encoder
 encoder = load_encoder(sys.argv[1], "cpu", print)
 print(encoder.runtime)
 """
 INTERRUPTED = """
 import gc, signal, sys
-from searchx.encoder import is_as_at_prompt, load_encoder
+from searchx.encoder import load_encoder
 encoders = [load_encoder(sys.argv[1], "cpu") for _ in range(2)]
 for encoder in encoders:
     encoder.embed_texts(["a dog"])

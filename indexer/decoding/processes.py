@@ -16,8 +16,8 @@ from searchx.errors import SearchxError
 from searchx.fitting import Fit
 
 START_SECONDS: Final = 60.0  # a worker may take so long to load, whatever the limit for a file
-_PIPE_BYTES: Final = 1 << 20  # what Linux lets everybody have
 DEATH_SECONDS: Final = 5.0  # its pipes close a moment before a process is gone
+_PIPE_BYTES: Final = 1 << 20  # what Linux lets everybody have
 
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
 # A host may have modules of our names, and site-packages must not come before the standard
